@@ -1,0 +1,67 @@
+"""Genie: a network-attached accelerator as an ordinary PyTorch device.
+
+``model.to("remote_accelerator")`` and nothing else changes. Importing ``torch`` with Genie
+installed makes the device exist; importing this package gives its few public names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from genie_core.contracts import Channel, Executor, Listener
+    from genie_core.device import connect, reset_stats, stats, synchronize
+    from genie_core.errors import GenieError
+    from genie_core.hookspecs import hookimpl
+    from genie_core.values import Stats, TensorSpec
+
+# Names come on first use: `import torch` pays for this module at each start.
+_HOMES = {
+    "Channel": "contracts",
+    "Executor": "contracts",
+    "GenieError": "errors",
+    "Listener": "contracts",
+    "Stats": "values",
+    "TensorSpec": "values",
+    "connect": "device",
+    "hookimpl": "hookspecs",
+    "reset_stats": "device",
+    "stats": "device",
+    "synchronize": "device",
+}
+
+__all__ = [
+    "Channel",
+    "Executor",
+    "GenieError",
+    "Listener",
+    "Stats",
+    "TensorSpec",
+    "__version__",
+    "connect",
+    "hookimpl",
+    "reset_stats",
+    "stats",
+    "synchronize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+from genie_core._autoload import ensure as _ensure  # noqa: E402  (names above are used by it)
+
+_ensure()

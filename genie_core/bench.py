@@ -1,0 +1,59 @@
+"""`genie bench NAME`: runs one benchmark and shows its rows."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+NAMES = ("capture", "models", "transport")
+Row = Mapping[str, Any]
+
+
+def run(name: str, as_json: bool) -> int:
+    """Run the benchmark `name` (one of `NAMES`) and print it as a table, or as JSON.
+
+    A benchmark is a module of `genie_benchmarks` whose `run()` returns rows of equal keys.
+    Returns the exit status: 0, or 2 for a name that does not exist.
+    """
+    console = Console()
+    if name not in NAMES:
+        console.print(f"no benchmark {name!r}: choose one of {', '.join(NAMES)}")
+        return 2
+    module = importlib.import_module(f"genie_benchmarks.{name}")
+    rows: list[dict[str, Any]] = module.run()
+    if as_json:
+        print(_json(name, rows))
+    else:
+        console.print(_table((module.__doc__ or name).splitlines()[0], rows))
+    return 0
+
+
+def _json(name: str, rows: Sequence[Row]) -> str:
+    import torch
+
+    return json.dumps({"benchmark": name, "torch": torch.__version__, "rows": rows}, indent=2)
+
+
+def _table(title: str, rows: Sequence[Row]) -> Table:
+    table = Table(title=title)
+    for key in rows[0] if rows else ():
+        numeric = isinstance(rows[0][key], (int, float))
+        table.add_column(key.replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}" if value < 100 else f"{value:.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

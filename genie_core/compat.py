@@ -1,0 +1,49 @@
+"""Everything in Python that differs between the supported PyTorch releases (2.1.2 and up)."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+
+NAME = "remote_accelerator"
+
+
+def check_build(built: str) -> None:
+    """Raise `ImportError` unless the extension was built against this torch's major.minor."""
+    ours = ".".join(torch.__version__.split(".")[:2])
+    if ours != ".".join(built.split(".")[:2]):
+        raise ImportError(
+            f"genie_core was built for torch {built}, and torch {torch.__version__} is installed: "
+            "build it again with `pip install --no-build-isolation --force-reinstall genie-remote`"
+        )
+
+
+def name_device(module: types.ModuleType) -> None:
+    """Give PrivateUse1 its name, its module and the tensor, module and storage methods."""
+    if torch._C._get_privateuse1_backend_name() != NAME:
+        torch.utils.rename_privateuse1_backend(NAME)
+    if not hasattr(torch, NAME):
+        torch._register_device_module(NAME, module)
+    # Makes torch.Tensor.is_remote_accelerator, Module.remote_accelerator() and their kin.
+    if not hasattr(torch.Tensor, f"is_{NAME}"):
+        torch.utils.generate_methods_for_privateuse1_backend(
+            for_tensor=True, for_module=True, for_packed_sequence=True, for_storage=True
+        )
+
+
+def real_type(argument: Any) -> str:
+    """The declared type of a schema's argument, such as ``Optional[ScalarType]``."""
+    return str(getattr(argument, "real_type", argument.type))
+
+
+def stateful_exit() -> None:
+    """Let autograd's device thread end before the interpreter does.
+
+    On 2.13 and 2.15 a process that ends right after its first backward may otherwise call
+    ``std::terminate`` (pytorch#190489): the thread is still starting while Python finalizes.
+    """
+    import time
+
+    time.sleep(0.05)

@@ -1,0 +1,206 @@
+"""The device as Python sees it: `torch.remote_accelerator` and the sessions behind its indices."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genie_core import compat
+from genie_core.compat import NAME
+
+if TYPE_CHECKING:
+    from genie_core.values import Stats
+
+_lock = threading.Lock()
+_registered = False
+
+
+def register() -> None:
+    """Register the device with PyTorch. Idempotent; loads no plugin and connects nowhere."""
+    global _registered
+    with _lock:
+        if _registered:
+            return
+        from genie_core import _native
+        from genie_core.dispatcher import dispatcher
+
+        compat.check_build(_native.build_info()["torch"])
+        compat.name_device(_module())
+        _native.register_device()
+        _native.set_host(dispatcher)
+        dispatcher.count_devices()
+        _registered = True
+
+
+def connect(url: str) -> torch.device:
+    """Connect to the executor at `url` and return the device that stands for it.
+
+    The first call without `GENIE_DEVICES` takes index 0; each further one the next index.
+    Raises `ConnectionFailed`, `ProtocolError` or `SettingsError`.
+    """
+    register()
+    from genie_core.dispatcher import dispatcher
+
+    return torch.device(NAME, dispatcher.connect(url))
+
+
+def stats(device: torch.device | str | int | None = None) -> Stats:
+    """What a device has done so far: ops, flushes by reason, programs, round trips, bytes."""
+    register()
+    from genie_core.dispatcher import dispatcher
+
+    return dispatcher.stats(_index(device))
+
+
+def reset_stats(device: torch.device | str | int | None = None) -> None:
+    """Start counting anew."""
+    register()
+    from genie_core.dispatcher import dispatcher
+
+    dispatcher.reset_stats(_index(device))
+
+
+def synchronize(device: torch.device | str | int | None = None) -> None:
+    """Flush what was recorded and wait until the executor has finished it."""
+    register()
+    from genie_core.dispatcher import dispatcher
+
+    dispatcher.synchronize(_index(device))
+
+
+def is_available() -> bool:
+    """Whether there is a device to use; says nothing about its executor."""
+    return device_count() > 0
+
+
+def device_count() -> int:
+    """How many devices there are: the addresses in `GENIE_DEVICES`, else the embedded executor."""
+    from genie_core import _native
+
+    return int(_native.device_count())
+
+
+def current_device() -> int:
+    """Index of the calling thread's device."""
+    from genie_core import _native
+
+    return int(_native.current_device())
+
+
+def set_device(device: torch.device | str | int) -> None:
+    """Make `device` the calling thread's."""
+    from genie_core import _native
+
+    _native.set_current_device(_index(device))
+
+
+class device:  # noqa: N801  (the name that every device module has)
+    """Context manager: the calling thread's device for the time being."""
+
+    def __init__(self, device: torch.device | str | int) -> None:
+        self._index = _index(device)
+        self._previous = -1
+
+    def __enter__(self) -> None:
+        self._previous = _exchange_device(self._index)
+
+    def __exit__(self, *exc: object) -> None:
+        _exchange_device(self._previous)
+
+
+def _exchange_device(index: int) -> int:
+    from genie_core import _native
+
+    return int(_native.exchange_device(index))
+
+
+def _is_in_bad_fork() -> bool:
+    return False
+
+
+def _lazy_init() -> None:
+    """Nothing to do: sessions open at a device's first op."""
+
+
+def is_initialized() -> bool:
+    """Always true: there is no runtime to start."""
+    return True
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the current device's generator."""
+    default_generator(current_device()).manual_seed(int(seed))
+
+
+def manual_seed_all(seed: int) -> None:
+    """Seed every device's generator."""
+    for index in range(device_count()):
+        default_generator(index).manual_seed(int(seed))
+
+
+def default_generator(index: int) -> torch.Generator:
+    """The generator that a device's random ops use when they are given none."""
+    from genie_core import _native
+
+    generator: torch.Generator = _native.default_generator(index)
+    return generator
+
+
+def get_rng_state(device: torch.device | str | int | None = None) -> torch.Tensor:
+    """State of a device's generator, as the executor's kind of generator stores it (uint8)."""
+    return default_generator(_index(device)).get_state()
+
+
+def set_rng_state(state: torch.Tensor, device: torch.device | str | int | None = None) -> None:
+    """Put back a state that `get_rng_state` returned."""
+    default_generator(_index(device)).set_state(state)
+
+
+def get_amp_supported_dtype() -> list[torch.dtype]:
+    """What autocast may use."""
+    return [torch.float16, torch.bfloat16]
+
+
+def _index(device: torch.device | str | int | None) -> int:
+    if device is None:
+        return current_device()
+    if isinstance(device, int):
+        return device
+    device = torch.device(device)
+    if device.type != NAME:
+        raise ValueError(f"expected a {NAME} device, not {device}")
+    return current_device() if device.index is None else device.index
+
+
+_PUBLIC = (
+    "connect",
+    "current_device",
+    "default_generator",
+    "device",
+    "device_count",
+    "get_amp_supported_dtype",
+    "get_rng_state",
+    "is_available",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
+    "reset_stats",
+    "set_device",
+    "set_rng_state",
+    "stats",
+    "synchronize",
+)
+
+
+def _module() -> types.ModuleType:
+    """`torch.remote_accelerator`: this module's public functions and what torch looks for."""
+    module = types.ModuleType(f"torch.{NAME}", __doc__)
+    here: dict[str, Any] = vars(sys.modules[__name__])
+    for name in (*_PUBLIC, "_is_in_bad_fork", "_lazy_init", "_exchange_device"):
+        setattr(module, name, here[name])
+    module.__all__ = list(_PUBLIC)  # type: ignore[attr-defined]
+    return module

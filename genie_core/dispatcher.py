@@ -1,0 +1,176 @@
+"""The Python side of the recorder: first sights, flushes and their reasons, reads.
+
+The native core calls the one :data:`dispatcher` of the process; never per op in steady state.
+Imported with torch, so it imports nothing heavy at its top.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from genie_core import _native
+
+if TYPE_CHECKING:
+    from genie_core.session import Session
+    from genie_core.values import Stats
+
+REASONS = ("read", "sync", "size", "unknown_shape", "copy")
+"""Why a trace is flushed, by the native core's numbers."""
+
+
+class Dispatcher:
+    """Opens a session for each device at its first use, and answers the native core."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, Session] = {}
+        self._urls: list[str] = []
+        self._lock = threading.RLock()
+        self._origins: dict[str, int] = {"": 0}
+        self._texts: list[str] = [""]
+
+    # Devices ---------------------------------------------------------------------------------
+
+    def count_devices(self) -> None:
+        """Read how many devices there are, without opening any."""
+        text = os.environ.get("GENIE_DEVICES", "")
+        self._urls = [part.strip() for part in text.split(",") if part.strip()]
+        _native.set_device_count(max(len(self._urls), 1))
+
+    def connect(self, url: str) -> int:
+        """Open a session to `url` and return the index of its device."""
+        with self._lock:
+            embedded = not self._urls and not self._sessions
+            index = 0 if embedded else max(len(self._urls), 1)
+            session = self._open(index, url)
+            self._urls = [*self._urls, url] if self._urls or embedded else ["inproc://", url]
+            _native.set_device_count(len(self._urls))
+            self._sessions[index] = session
+            return index
+
+    def session(self, device: int) -> Session:
+        """The session of a device; opened at the device's first use."""
+        found = self._sessions.get(device)
+        if found is not None:
+            return found
+        with self._lock:
+            if device not in self._sessions:
+                self._sessions[device] = self._open(device, self._url(device))
+            return self._sessions[device]
+
+    def _url(self, device: int) -> str:
+        from genie_core.settings import Settings
+
+        return Settings.from_env().devices[device] if not self._urls else self._urls[device]
+
+    def _open(self, device: int, url: str) -> Session:
+        from genie_core.plugins import manager
+        from genie_core.session import Session
+        from genie_core.settings import Settings
+
+        Settings.from_env()  # a bad variable is named before anything else happens
+        session = Session.open(device, url, manager())
+        _native.set_executor_type(device, session.executor_device)
+        return session
+
+    def close(self) -> None:
+        """Say goodbye to every executor; for the end of the process."""
+        with self._lock:
+            sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            session.close()
+
+    # What the native core asks ---------------------------------------------------------------
+
+    def infer(self, call: _native.OpCall, device: int) -> Any:
+        """Outputs of a signature seen for the first time.
+
+        None asks the executor, False runs the op by the fallback.
+        """
+        session = self.session(device)
+        if not session.supports(call.name):
+            return False
+        return session.hook.genie_infer_outputs(call=call)
+
+    def flush(self, device: int, reason: int, tail: bool) -> bytes | None:
+        """Send what was recorded; with a tail, wait for the last op's outputs."""
+        return self.session(device).flush(REASONS[reason], tail)
+
+    def read(
+        self,
+        device: int,
+        value: int,
+        dtype: int,
+        size: list[int],
+        stride: list[int],
+        offset: int,
+        flags: int,
+        target: memoryview,
+    ) -> None:
+        """Fetch a view of a value into `target`."""
+        self.session(device).read(value, dtype, size, stride, offset, flags, target)
+
+    def put(self, device: int, value: int, data: memoryview) -> None:
+        """Send bytes as a new value."""
+        self.session(device).put(value, data)
+
+    def synchronize(self, device: int) -> None:
+        """Flush and wait."""
+        if device in self._sessions:
+            self._sessions[device].synchronize()
+
+    def fallback(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], device: int) -> Any:
+        """Run an op that the executor lacks by the `genie_fallback` hook."""
+        from genie_core.errors import CaptureError
+        from genie_core.graph import operator
+        from genie_core.values import FallbackCall
+
+        session = self.session(device)
+        reason = f"the executor at {session.url} has no kernel for it"
+        call = FallbackCall(operator(name), args, kwargs, str(device), reason, self._where())
+        result = session.hook.genie_fallback(call=call)
+        if result is None:
+            raise CaptureError(name, reason)
+        return result[0]
+
+    # Where in the user's code ----------------------------------------------------------------
+
+    def origin(self) -> int:
+        """Id of the place in the user's code that is recording; asked on new ground only."""
+        text = self._where()
+        found = self._origins.get(text)
+        if found is None:
+            with self._lock:
+                found = self._origins.setdefault(text, len(self._texts))
+                if found == len(self._texts):
+                    self._texts.append(text)
+        return found
+
+    def origin_text(self, origin: int) -> str:
+        """The place that `origin` stands for."""
+        return self._texts[origin]
+
+    def _where(self) -> str:
+        from genie_core.origin import describe
+
+        return describe(sys._getframe(1))
+
+    # Statistics ------------------------------------------------------------------------------
+
+    def stats(self, device: int) -> Stats:
+        """Counters of the native core and of the session together."""
+        from genie_core.values import Stats
+
+        session = self._sessions.get(device)
+        return Stats(**_native.counters(device), **(session.counters() if session else {}))
+
+    def reset_stats(self, device: int) -> None:
+        """Start counting anew."""
+        _native.reset_counters(device)
+        if device in self._sessions:
+            self._sessions[device].reset_counters()
+
+
+dispatcher = Dispatcher()

@@ -1,0 +1,267 @@
+"""A trace as a plain `torch.fx` graph: what passes, patterns and people look at.
+
+Each value that a trace touches is a placeholder, each op a call to its ATen overload. Where an op
+saw a tensor otherwise than its maker gave it, a call to :func:`strided_view` says how it lies on
+the same storage. Lifted literals are placeholders of numbers. The graph runs on real tensors.
+"""
+
+from __future__ import annotations
+
+import operator as _operator
+from functools import lru_cache
+from typing import Any
+
+import attrs
+import torch
+import torch.fx
+
+from genie_core import _native, compat
+
+
+@attrs.frozen
+class Geometry:
+    """How a tensor lies on its storage, in elements; lifted numbers are FX nodes."""
+
+    dtype: torch.dtype
+    size: tuple[Any, ...]
+    stride: tuple[Any, ...]
+    offset: Any = 0
+    flags: int = 0
+
+
+@attrs.frozen
+class Semantics:
+    """What Genie knows of a node, at ``node.meta["genie"]``."""
+
+    origin: str = ""
+    """Place in the user's code that recorded it first."""
+
+
+def operator(name: str) -> Any:
+    """The overload ``namespace::name.overload`` stands for."""
+    space, _, rest = name.partition("::")
+    base, _, overload = rest.partition(".")
+    return getattr(getattr(getattr(torch.ops, space), base), overload or "default")
+
+
+# Steps that are no ATen ops. They are what the executor's replay does natively. -----------------
+
+
+def strided_view(
+    base: torch.Tensor, dtype: torch.dtype, size: Any, stride: Any, offset: int, flags: int
+) -> torch.Tensor:
+    """Another tensor over the storage of `base`."""
+    view = torch.empty(0, dtype=dtype, device=base.device)
+    view.set_(base.untyped_storage(), offset, size, stride)
+    if flags & 1:
+        view = torch.conj(view)
+    return torch._neg_view(view) if flags & 2 else view
+
+
+def alloc(nbytes: int) -> torch.Tensor:
+    """A new storage, as bytes."""
+    return torch.empty(nbytes, dtype=torch.uint8)
+
+
+def resize(base: torch.Tensor, nbytes: int) -> None:
+    """Grow or shrink the storage of `base` where it is."""
+    base.untyped_storage().resize_(nbytes)
+
+
+def make_generator(seed: int) -> torch.Generator:
+    """A generator of the executor's device."""
+    return torch.Generator().manual_seed(seed)
+
+
+def seed(generator: torch.Generator, value: int) -> None:
+    """Seed a generator."""
+    generator.manual_seed(value)
+
+
+def set_state(generator: torch.Generator, nbytes: int, state: torch.Tensor) -> None:
+    """Put a state back into a generator."""
+    generator.set_state(strided_view(state, torch.uint8, (nbytes,), (1,), 0, 0))
+
+
+def get_state(generator: torch.Generator) -> torch.Tensor:
+    """The state of a generator, as bytes."""
+    return generator.get_state()
+
+
+def host_scalar(dtype: torch.dtype, wrapped: bool, low: int, high: int) -> torch.Tensor:
+    """A 0-dim CPU tensor given by the bits of its content."""
+    words = torch.tensor([low, high])
+    tensor = words.view(torch.uint8)[: dtype.itemsize].view(dtype).reshape(())
+    return tensor * 1 if wrapped else tensor
+
+
+STEPS = {
+    "genie::alloc": alloc,
+    "genie::resize": resize,
+    "genie::make_generator": make_generator,
+    "genie::seed": seed,
+    "genie::set_state": set_state,
+    "genie::get_state": get_state,
+}
+
+
+@lru_cache(None)
+def dtype_of(code: int) -> torch.dtype:
+    """The dtype with PyTorch's number `code`."""
+    dtype: torch.dtype = _native.dtype_of(code)
+    return dtype
+
+
+_LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr)
+_FORMATS = (
+    torch.contiguous_format,
+    torch.preserve_format,
+    torch.channels_last,
+    torch.channels_last_3d,
+)
+
+
+def _enum(kind: str, code: int) -> Any:
+    if "Layout" in kind:
+        return _LAYOUTS[code]
+    return _FORMATS[code] if "MemoryFormat" in kind else dtype_of(code)
+
+
+class GraphBuilder:
+    """Builds the graph of one sealed trace."""
+
+    def __init__(self, sealed: _native.Sealed, origin_text: Any) -> None:
+        self._graph = torch.fx.Graph()
+        self._sealed = sealed
+        self._origin_text = origin_text
+        self._slots: dict[int, torch.fx.Node] = {}
+        self._views: dict[tuple[Any, ...], torch.fx.Node] = {}
+        self._symbols: dict[int, torch.fx.Node] = {}
+        self._last_placeholder: torch.fx.Node | None = None
+
+    def build(self) -> torch.fx.GraphModule:
+        """Return the graph, each op's node marked with its slots and its `Semantics`."""
+        for step in self._sealed.export_ops():
+            self._op(*step)
+        kept = tuple(self._slots[slot] for slot in self._sealed.kept)
+        self._graph.output(kept)
+        return torch.fx.GraphModule(torch.nn.Module(), self._graph, "Program")
+
+    def _placeholder(self, name: str) -> torch.fx.Node:
+        root = self._graph._root
+        anchor = self._last_placeholder
+        with self._graph.inserting_after(anchor) if anchor else self._graph.inserting_before(
+            root.next
+        ):
+            self._last_placeholder = self._graph.placeholder(name)
+        return self._last_placeholder
+
+    def _number(self, number: Any) -> Any:
+        if isinstance(number, int):
+            return number
+        return self._symbol(*number)
+
+    def _symbol(self, symbol: int, value: int = 0) -> torch.fx.Node:
+        if symbol not in self._symbols:
+            node = self._placeholder(f"s{symbol}")
+            node.meta["symbol"], node.meta["example"] = symbol, value
+            self._symbols[symbol] = node
+        return self._symbols[symbol]
+
+    def _geometry(self, dtype: int, flags: int, numbers: list[Any]) -> Geometry:
+        offset, *rest = (self._number(number) for number in numbers)
+        rank = len(rest) // 2
+        return Geometry(dtype_of(dtype), tuple(rest[:rank]), tuple(rest[rank:]), offset, flags)
+
+    def _slot(self, slot: int, geometry: Geometry | None = None) -> torch.fx.Node:
+        node = self._slots.get(slot)
+        if node is None:
+            node = self._slots[slot] = self._placeholder(f"v{slot}")
+            node.meta["slot"], node.meta["geometry"] = slot, geometry
+        return node
+
+    def _tensor(self, slot: int, dtype: int, flags: int, numbers: list[Any]) -> torch.fx.Node:
+        geometry = self._geometry(dtype, flags, numbers)
+        base = self._slot(slot, geometry)
+        if base.meta["geometry"] == geometry:
+            return base
+        key = (slot, geometry)
+        if key not in self._views:
+            g = geometry
+            node = self._graph.call_function(
+                strided_view, (base, g.dtype, g.size, g.stride, g.offset, g.flags)
+            )
+            node.meta["slot"], node.meta["geometry"] = slot, geometry
+            self._views[key] = node
+        return self._views[key]
+
+    def _arg(self, arg: tuple[Any, ...], kind: str) -> Any:
+        match arg:
+            case (0,) | (13, _):
+                return None
+            case (1, slot, dtype, flags, numbers):
+                return self._tensor(slot, dtype, flags, numbers)
+            case (2, slot):
+                return self._slot(slot)
+            case (3, code, True):
+                return _enum(kind, code)
+            case (4, symbol, value):
+                return self._symbol(symbol, value)
+            case (6, symbol):
+                node = self._symbol(symbol)
+                node.meta["real"] = True
+                return node
+            case (9, items):
+                return [self._arg(item, kind) for item in items]
+            case (10,):
+                return torch.device(compat.NAME)
+            case (11, words, dtype, wrapped):
+                low, high = (self._arg(word, kind) for word in words)
+                return self._graph.call_function(
+                    host_scalar, (dtype_of(dtype), wrapped, low, high)
+                )
+            case (12, parts):
+                return complex(*(self._arg(part, kind) for part in parts))
+            case (_, value):
+                return value
+        raise AssertionError(f"unknown argument {arg}")
+
+    def _op(
+        self, name: str, args: list[Any], outputs: list[tuple[Any, ...]], origin: int
+    ) -> None:
+        implicit = [arg[1] for arg in args if arg[0] == 13]
+        args = [arg for arg in args if arg[0] != 13]
+        node = self._call(name, args)
+        node.meta["op"] = name
+        node.meta["genie"] = Semantics(self._origin_text(origin))
+        node.meta["outputs"] = [self._output(node, i, out) for i, out in enumerate(outputs)]
+        if implicit:
+            node.meta["generator"] = self._slot(implicit[0])
+
+    def _call(self, name: str, args: list[Any]) -> torch.fx.Node:
+        if name in STEPS:
+            return self._graph.call_function(STEPS[name], tuple(self._arg(a, "") for a in args))
+        target = operator(name)
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
+        for schema, arg in zip(target._schema.arguments, args, strict=True):
+            value = self._arg(arg, compat.real_type(schema))
+            if schema.kwarg_only:
+                keywords[schema.name] = value
+            else:
+                positional.append(value)
+        return self._graph.call_function(target, tuple(positional), keywords)
+
+    def _output(self, node: torch.fx.Node, index: int, output: tuple[Any, ...]) -> tuple[Any, ...]:
+        if output[0] != 0:
+            return (output[0],)
+        _, slot, dtype, flags, numbers = output
+        geometry = self._geometry(dtype, flags, numbers)
+        returns = getattr(getattr(node.target, "_schema", None), "returns", (None,))
+        single = len(returns) == 1 and "[]" not in str(getattr(returns[0], "type", ""))
+        if not single:
+            node = self._graph.call_function(_operator.getitem, (node, index))
+        node.meta["slot"] = slot
+        node.meta["geometry"] = None if node.target is make_generator else geometry
+        self._slots[slot] = node
+        return (0, slot, geometry)

@@ -1,0 +1,109 @@
+"""Every hook of Genie, each with its contract.
+
+A plugin is a module (or object) named by an entry point of the group `genie.plugins`, with
+functions marked `@genie_core.hookimpl`. It may leave out parameters that it does not need.
+
+Hooks are called on first sights (of a signature, of a program, of an endpoint), never per op.
+An exception from a hook becomes a `PluginError` that names plugin and hook; Genie's own errors
+pass as they are, and `OpRaised` passes the exception that it holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from genie_core.contracts import Channel, Executor, Listener
+    from genie_core.settings import Settings
+    from genie_core.values import FallbackCall, OpCall, TensorSpec
+
+PROJECT = "genie"
+GROUP = "genie.plugins"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def genie_configure(settings: Settings) -> None:
+    """Prepare the plugin.
+
+    When: once in a process, after all plugins are registered, before any other hook.
+    settings: the process's settings, read from the environment.
+    Errors: a plugin that raises here is unloaded and shown as failed; the others go on.
+    """
+
+
+@hookspec(firstresult=True)
+def genie_infer_outputs(call: OpCall) -> list[TensorSpec] | None:
+    """Say what an op's outputs look like, without computing them.
+
+    When: at the first sight of a signature (op, dtypes, sizes, strides, literals); the answer
+    is kept, so that later calls of that signature ask nobody.
+    call: the op with its arguments, device tensors as meta tensors.
+    Returns: one spec for each tensor output, flat, in order; or None for "not me". If nobody
+    knows, the device flushes and asks the executor (a data-dependent shape).
+    Errors: raise `OpRaised` around an error of the op itself, so that the user sees eager's.
+    """
+
+
+@hookspec(firstresult=True)
+def genie_fallback(call: FallbackCall) -> object:
+    """Run an op that the executor lacks in some other way.
+
+    When: each time such an op is called; it is slow, so be loud (once for each op).
+    call: the op, its real arguments, why the executor cannot run it, and where it was called.
+    Returns: the op's result, in-place effects already applied; or None for "not me". If nobody
+    helps, the user gets a `CaptureError`.
+    Errors: raise `OpRaised` around an error of the op itself.
+    """
+
+
+@hookspec(firstresult=True)
+def genie_open_transport(url: str, settings: Settings) -> Channel | None:
+    """Connect to an executor.
+
+    When: at a device's first use, on the client's side.
+    url: the device's address; its scheme says whose it is.
+    settings: `connect_timeout` (seconds) and `max_message` (bytes) hold for the channel.
+    Returns: a connected channel, or None for a scheme of somebody else's.
+    Errors: `ConnectionFailed` when nobody can be reached; `SettingsError` for a bad address.
+    """
+
+
+@hookspec(firstresult=True)
+def genie_open_listener(url: str, settings: Settings) -> Listener | None:
+    """Listen for clients.
+
+    When: once, by `genie serve`, on the far side.
+    url: the address to bind; a port of 0 means any free one.
+    settings: `max_message` (bytes) caps what a client may send.
+    Returns: a listener, already bound; or None for a scheme of somebody else's.
+    Errors: `ConnectionFailed` when it cannot bind; `SettingsError` for an address that is bad
+    or not allowed.
+    """
+
+
+@hookspec(firstresult=True)
+def genie_make_executor(device: str, settings: Settings) -> Executor | None:
+    """Make what runs programs.
+
+    When: once for each device, on the far side (in this process for `inproc://`).
+    device: a torch device such as "cpu" or "cuda:0"; "" for the best there is.
+    Returns: an executor, or None for "not me".
+    Errors: `SettingsError` for a device that this machine lacks.
+    """
+
+
+@hookspec
+def genie_cli(cli: click.Group) -> None:
+    """Add subcommands to the `genie` command.
+
+    When: the command's help is shown, or a command is asked for that is not built in.
+    cli: the group to call `add_command` on; built-in names cannot be replaced.
+    Errors: a plugin that raises here is named on stderr; the command goes on without it.
+    """

@@ -1,0 +1,164 @@
+"""A graph ready to ship: encoded for the replay and named by its content's hash.
+
+The forms of :class:`genie_core.protocol.ProgramCode`:
+
+- ``tensors``: ``[slot, dtype, flags, [offset, *sizes, *strides], [[position, symbol], …]]``;
+  positions count in the list of numbers, which holds 0 where a symbol stands.
+- ``ops``: ``[name, [argument, …], [output, …]]``.
+- an argument: ``[0]`` none, ``[1, tensor]``, ``[2, slot]`` a generator or whole value, ``[3, int]``,
+  ``[4, symbol]`` an int, ``[5, float]``, ``[6, symbol]`` a float, ``[7, bool]``, ``[8, str]``,
+  ``[9, [argument, …]]``, ``[10]`` the executor's device, ``[11, [low, high], dtype, wrapped]`` a
+  0-dim CPU tensor by its bits, ``[12, [real, imaginary]]``, ``[13, slot]`` the generator of a
+  random op that takes none.
+- an output: ``[0, slot, tensor]`` new, ``[1]`` an argument itself, ``[2]`` undefined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch
+import torch.fx
+
+from genie_core import _native, protocol
+from genie_core.graph import STEPS, Geometry, GraphBuilder, Semantics, host_scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_CODES: dict[Any, int] = {
+    torch.strided: 0,
+    torch.contiguous_format: 0,
+    torch.preserve_format: 1,
+    torch.channels_last: 2,
+    torch.channels_last_3d: 3,
+}
+
+
+@attrs.frozen
+class EncodedProgram:
+    """A program's code, the name that its content gives it, and each op's place of origin."""
+
+    code: bytes
+    name: bytes
+    origins: list[str]
+
+
+def encode_program(sealed: _native.Sealed, origin_text: Callable[[int], str]) -> EncodedProgram:
+    """Build the graph of a trace seen for the first time, and encode it."""
+    graph = GraphBuilder(sealed, origin_text).build()
+    return encode_graph(graph, sealed)
+
+
+def encode_graph(graph: torch.fx.GraphModule, sealed: _native.Sealed) -> EncodedProgram:
+    """Encode `graph`; `sealed` says which slots a run binds and keeps."""
+    encoder = _Encoder()
+    for node in graph.graph.nodes:
+        if "op" in node.meta:
+            encoder.add(node)
+    code = protocol.encode(
+        protocol.ProgramCode(
+            sealed.slots,
+            sealed.symbols,
+            sealed.bound,
+            sealed.kept,
+            encoder.tensors,
+            encoder.ops,
+            sealed.tail,
+        )
+    )
+    return EncodedProgram(code, hashlib.blake2b(code, digest_size=16).digest(), encoder.origins)
+
+
+class _Encoder:
+    def __init__(self) -> None:
+        self.tensors: list[list[Any]] = []
+        self.ops: list[list[Any]] = []
+        self.origins: list[str] = []
+        self._index: dict[tuple[int, Geometry], int] = {}
+
+    def add(self, node: torch.fx.Node) -> None:
+        name: str = node.meta["op"]
+        semantics: Semantics = node.meta["genie"]
+        self.ops.append([name, self._args(node), [self._output(o) for o in node.meta["outputs"]]])
+        self.origins.append(semantics.origin)
+
+    def _args(self, node: torch.fx.Node) -> list[Any]:
+        if node.meta["op"] in STEPS:
+            return [self._step_arg(arg) for arg in node.args]
+        positional = iter(node.args)
+        args = [
+            self._arg(node.kwargs[schema.name] if schema.kwarg_only else next(positional))
+            for schema in node.target._schema.arguments  # type: ignore[union-attr]
+        ]
+        if "generator" in node.meta:
+            args.append([13, node.meta["generator"].meta["slot"]])
+        return args
+
+    def _step_arg(self, arg: Any) -> list[Any]:
+        """A step's values are whole storages or generators, not views."""
+        if isinstance(arg, torch.fx.Node) and "slot" in arg.meta:
+            return [2, arg.meta["slot"]]
+        return self._arg(arg)
+
+    def _arg(self, arg: Any) -> list[Any]:
+        if isinstance(arg, torch.fx.Node):
+            return self._node(arg)
+        if isinstance(arg, torch.dtype):
+            return [3, _native.dtype_code(arg)]
+        if isinstance(arg, list | tuple):
+            return [9, [self._arg(item) for item in arg]]
+        if isinstance(arg, complex):
+            return [12, [[5, arg.real], [5, arg.imag]]]
+        return _constant(arg)
+
+    def _node(self, node: torch.fx.Node) -> list[Any]:
+        if "symbol" in node.meta:
+            return [6 if node.meta.get("real") else 4, node.meta["symbol"]]
+        if node.target is host_scalar:
+            dtype, wrapped, low, high = node.args
+            return [11, [self._arg(low), self._arg(high)], _native.dtype_code(dtype), wrapped]
+        geometry = node.meta["geometry"]
+        if geometry is None:
+            return [2, node.meta["slot"]]
+        return [1, self._tensor(node.meta["slot"], geometry)]
+
+    def _tensor(self, slot: int, geometry: Geometry) -> int:
+        key = (slot, geometry)
+        if key not in self._index:
+            numbers = [geometry.offset, *geometry.size, *geometry.stride]
+            lifted = [
+                [position, number.meta["symbol"]]
+                for position, number in enumerate(numbers)
+                if isinstance(number, torch.fx.Node)
+            ]
+            plain = [0 if isinstance(n, torch.fx.Node) else n for n in numbers]
+            code = _native.dtype_code(geometry.dtype)
+            self._index[key] = len(self.tensors)
+            self.tensors.append([slot, code, geometry.flags, plain, lifted])
+        return self._index[key]
+
+    def _output(self, output: tuple[Any, ...]) -> list[Any]:
+        if output[0] != 0:
+            return [output[0]]
+        _, slot, geometry = output
+        return [0, slot, self._tensor(slot, geometry)]
+
+
+def _constant(arg: Any) -> list[Any]:
+    if arg is None:
+        return [0]
+    if isinstance(arg, bool):
+        return [7, arg]
+    if isinstance(arg, int):
+        return [3, arg]
+    if isinstance(arg, float):
+        return [5, arg]
+    if isinstance(arg, str):
+        return [8, arg]
+    if isinstance(arg, torch.device):
+        return [10]
+    return [3, _CODES[arg]]
+

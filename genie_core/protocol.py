@@ -1,0 +1,144 @@
+"""The typed messages between a session and its executor.
+
+One transport message is a list of buffers. The first is the msgpack encoding of ``list[Request]``
+(client to executor) or of one :data:`Reply` (executor to client); the others are raw bytes, consumed
+in order by the :class:`Put` requests of the list, or carried by a :class:`Data` reply. Requests are
+handled strictly in order. The hot payloads (:class:`Run`, :class:`Outputs`) are opaque here: the
+native recorder writes them and the native replay reads them, with every length checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+PROTOCOL = 1
+
+
+class _Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """Base of all messages: a tagged, positional msgpack array."""
+
+
+class Hello(_Message, frozen=True):
+    """Opens a session. Answered by :class:`Welcome` or :class:`Failed`."""
+
+    protocol: int
+    torch: str
+    threads: int = 0
+
+
+class Define(_Message, frozen=True):
+    """Names a program for this session; ``code`` is the msgpack of :class:`ProgramCode`. No reply."""
+
+    program: int
+    name: bytes
+    code: bytes
+
+
+class Run(_Message, frozen=True):
+    """Replays a program on the values that ``payload`` names. Answered only when ``reply``."""
+
+    payload: bytes
+    reply: bool = False
+
+
+class Put(_Message, frozen=True):
+    """Stores one data part as value ``id``. No reply."""
+
+    id: int
+
+
+class Read(_Message, frozen=True):
+    """Reads a strided view of value ``id``; sizes in elements. Answered by :class:`Data`."""
+
+    id: int
+    dtype: int
+    size: list[int]
+    stride: list[int]
+    offset: int
+    flags: int
+
+
+class Free(_Message, frozen=True):
+    """Drops values. No reply."""
+
+    ids: list[int]
+
+
+class Sync(_Message, frozen=True):
+    """Answered by :class:`Done` when everything before it has finished."""
+
+
+class Supports(_Message, frozen=True):
+    """Asks whether the executor can run ``op`` (``namespace::name.overload``)."""
+
+    op: str
+
+
+class Bye(_Message, frozen=True):
+    """Ends the session in good order. No reply."""
+
+
+class Welcome(_Message, frozen=True):
+    """The executor's side of the handshake; ``lacks`` lists aten ops without a kernel there."""
+
+    protocol: int
+    torch: str
+    device: str
+    lacks: list[str]
+    session: int
+
+
+class Data(_Message, frozen=True):
+    """One data part follows."""
+
+
+class Outputs(_Message, frozen=True):
+    """What the last op of a program gave, when its shape was not known beforehand."""
+
+    payload: bytes
+
+
+class Done(_Message, frozen=True):
+    """An answer without data."""
+
+    value: bool = True
+
+
+class Failed(_Message, frozen=True):
+    """What went wrong on the executor: ``kind`` is an exception's name; ``program`` and ``index`` find the op."""
+
+    kind: str
+    message: str
+    op: str = ""
+    program: int = -1
+    index: int = -1
+
+
+Request = Hello | Define | Run | Put | Read | Free | Sync | Supports | Bye
+Reply = Welcome | Data | Outputs | Done | Failed
+
+
+class ProgramCode(msgspec.Struct, frozen=True, array_like=True):
+    """A program as it travels; :mod:`genie_core.program` documents the nested forms.
+
+    ``slots`` counts the values it touches, ``symbols`` the lifted literals, ``kept`` lists the new
+    slots that outlive a run by default. ``tensors`` and ``ops`` are checked one by one by the native
+    replay when the program is defined.
+    """
+
+    slots: int
+    symbols: int
+    bound: list[int]
+    kept: list[int]
+    tensors: list[list[Any]]
+    ops: list[list[Any]]
+    tail: bool = False
+
+
+encoder = msgspec.msgpack.Encoder()
+encode = encoder.encode
+decode_requests = msgspec.msgpack.Decoder(list[Request]).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_program = msgspec.msgpack.Decoder(ProgramCode).decode

@@ -1,0 +1,242 @@
+"""One device's conversation with its executor: values, programs, frees, errors."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genie_core import _native, protocol
+from genie_core.errors import ConnectionFailed, ConnectionLost, GenieError, ProtocolError, RemoteError
+from genie_core.log import get_logger
+from genie_core.program import encode_program
+from genie_core.settings import Settings
+
+if TYPE_CHECKING:
+    from genie_core.contracts import Buffer, Channel
+    from genie_core.plugins import PluginManager
+
+SMALL = 64 << 10  # bytes: below this, data waits for the next message instead of being its own
+_log = get_logger("session")
+
+_EAGER_ERRORS: dict[str, type[Exception]] = {
+    "IndexError": IndexError,
+    "ValueError": ValueError,
+    "TypeError": TypeError,
+    "NotImplementedError": NotImplementedError,
+    "RuntimeError": RuntimeError,
+    "LinAlgError": torch.linalg.LinAlgError,
+    "OutOfMemoryError": getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError),
+}
+
+
+class Session:
+    """Sends a device's programs and reads its values, in order, over one channel.
+
+    Requests without a reply wait in an outbox and travel with the next one that must go, so that
+    a step whose result is read is one message each way.
+    """
+
+    def __init__(self, device: int, url: str, channel: Channel, plugins: PluginManager) -> None:
+        self.url = url
+        self.executor_device = "cpu"
+        self.hook = plugins.hook
+        self._device = device
+        self._channel = channel
+        self._lock = threading.RLock()
+        self._outbox: list[protocol.Request] = []
+        self._parts: list[Buffer] = []
+        self._lacks: frozenset[str] = frozenset()
+        self._supported: dict[str, bool] = {}
+        self._origins: dict[int, list[str]] = {}
+        self._lost: ConnectionLost | None = None
+        self._flushes: Counter[str] = Counter()
+        self._round_trips = 0
+        self._bytes_before = (0, 0)
+
+    @classmethod
+    def open(cls, device: int, url: str, plugins: PluginManager) -> Session:
+        """Connect to `url` and shake hands.
+
+        Raises `ConnectionFailed`, or `ProtocolError` for a peer of another protocol or torch.
+        """
+        channel = plugins.hook.genie_open_transport(url=url, settings=Settings.from_env())
+        if channel is None:
+            scheme = url.split(":", 1)[0]
+            raise ConnectionFailed(url, f"no transport plugin opens {scheme}:// addresses")
+        session = cls(device, url, channel, plugins)
+        try:
+            session._greet()
+        except BaseException:
+            channel.close()
+            raise
+        return session
+
+    def _greet(self) -> None:
+        hello = protocol.Hello(protocol.PROTOCOL, str(torch.__version__), torch.get_num_threads())
+        welcome = self._ask(hello, protocol.Welcome)
+        self.executor_device = welcome.device
+        self._lacks = frozenset(welcome.lacks)
+        _log.info("session.opened", url=self.url, device=welcome.device, torch=welcome.torch)
+
+    def supports(self, op: str) -> bool:
+        """Whether the executor can run `op`; asked once for ops outside aten."""
+        if op.startswith("aten::"):
+            return op not in self._lacks
+        if op not in self._supported:
+            with self._lock:
+                self._supported[op] = self._ask(protocol.Supports(op), protocol.Done).value
+        return self._supported[op]
+
+    # Flushes ---------------------------------------------------------------------------------
+
+    def flush(self, reason: str, tail: bool = False) -> bytes | None:
+        """Send the open trace. With `tail`, return the encoded outputs of its last op."""
+        with self._lock:
+            sealed = _native.seal(self._device)
+            if sealed.freed:
+                self._outbox.append(protocol.Free(sealed.freed))
+            if not sealed.program:
+                return None
+            self._flushes[reason] += 1
+            if sealed.is_new:
+                self._define(sealed)
+            run = protocol.Run(sealed.payload, sealed.tail)
+            if sealed.tail:
+                return self._ask_tail(run, sealed)
+            self._outbox.append(run)
+            if reason == "size":
+                self._send_early()
+            return None
+
+    def _define(self, sealed: _native.Sealed) -> None:
+        from genie_core.dispatcher import dispatcher
+
+        program = encode_program(sealed, dispatcher.origin_text)
+        self._origins[sealed.program] = program.origins
+        self._outbox.append(protocol.Define(sealed.program, program.name, program.code))
+
+    def _ask_tail(self, run: protocol.Run, sealed: _native.Sealed) -> bytes:
+        reply = self._exchange(run)
+        if isinstance(reply, protocol.Outputs):
+            return reply.payload
+        if (
+            isinstance(reply, protocol.Failed)
+            and reply.program == sealed.program
+            and reply.index == sealed.ops - 1
+            and reply.kind in _EAGER_ERRORS
+        ):
+            # The op that the user has just called: eager's own error.
+            raise _EAGER_ERRORS[reply.kind](reply.message)
+        raise self._error(reply)
+
+    def _send_early(self) -> None:
+        """Let the executor start; a connection that is gone is reported at the next read."""
+        try:
+            self._send()
+        except ConnectionLost as error:
+            _log.warning("session.lost", url=self.url, reason=error.reason)
+
+    # Values ----------------------------------------------------------------------------------
+
+    def read(
+        self,
+        value: int,
+        dtype: int,
+        size: list[int],
+        stride: list[int],
+        offset: int,
+        flags: int,
+        target: memoryview,
+    ) -> None:
+        """Copy the contiguous bytes of a view of `value` into `target`."""
+        with self._lock:
+            self._ask(protocol.Read(value, dtype, size, stride, offset, flags), protocol.Data)
+            data = self._received[1] if len(self._received) == 2 else b""
+            if len(data) != len(target):
+                raise ProtocolError(f"{len(data)} bytes came for a read of {len(target)}", self.url)
+            target[:] = data
+
+    def put(self, value: int, data: memoryview) -> None:
+        """Send `data` as `value`; the caller may change it as soon as this returns."""
+        with self._lock:
+            self._outbox.append(protocol.Put(value))
+            if len(data) <= SMALL:
+                self._parts.append(bytes(data))
+            else:
+                self._parts.append(data)
+                self._send()
+
+    def synchronize(self) -> None:
+        """Flush, and wait until the executor has finished everything."""
+        with self._lock:
+            self.flush("sync")
+            self._ask(protocol.Sync(), protocol.Done)
+
+    def close(self) -> None:
+        """Leave in good order, if the executor is still there."""
+        with self._lock:
+            try:
+                self._outbox.append(protocol.Bye())
+                self._send()
+            except GenieError:
+                pass
+            self._channel.close()
+
+    # Messages --------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+        requests, parts = self._outbox, self._parts
+        self._outbox, self._parts = [], []
+        try:
+            self._channel.send([protocol.encode(requests), *parts])
+        except ConnectionLost as error:
+            self._lost = error
+            raise
+
+    def _exchange(self, request: protocol.Request) -> protocol.Reply:
+        self._outbox.append(request)
+        self._send()
+        self._round_trips += 1
+        try:
+            self._received = self._channel.receive()
+        except ConnectionLost as error:
+            self._lost = error
+            raise
+        return protocol.decode_reply(self._received[0])
+
+    def _ask(self, request: protocol.Request, expected: type[Any]) -> Any:
+        reply = self._exchange(request)
+        if isinstance(reply, expected):
+            return reply
+        raise self._error(reply)
+
+    def _error(self, reply: protocol.Reply) -> Exception:
+        if not isinstance(reply, protocol.Failed):
+            return ProtocolError(f"an unexpected {type(reply).__name__}", self.url)
+        if reply.kind == "ProtocolError":
+            return ProtocolError(reply.message, self.url)
+        origins = self._origins.get(reply.program, [])
+        where = origins[reply.index] if 0 <= reply.index < len(origins) else ""
+        return RemoteError(reply.op or "a request", reply.message, where, self.url)
+
+    # Statistics ------------------------------------------------------------------------------
+
+    def counters(self) -> dict[str, Any]:
+        """Flushes by reason, round trips, bytes."""
+        return {
+            "flushes": dict(self._flushes),
+            "round_trips": self._round_trips,
+            "bytes_up": self._channel.bytes_sent - self._bytes_before[0],
+            "bytes_down": self._channel.bytes_received - self._bytes_before[1],
+        }
+
+    def reset_counters(self) -> None:
+        """Start counting anew."""
+        self._flushes.clear()
+        self._round_trips = 0
+        self._bytes_before = (self._channel.bytes_sent, self._channel.bytes_received)

@@ -1,0 +1,72 @@
+"""The frozen values that cross hooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    import torch
+    from torch._ops import OpOverload
+
+
+@attrs.frozen
+class TensorSpec:
+    """Metadata of one output of an op: what the user sees before any value exists.
+
+    `stride` and `offset` count elements. `alias` is the index, among the call's tensors counted
+    flat (args, then kwargs), of the one whose storage the output shares; -1 is a new storage.
+    """
+
+    dtype: torch.dtype
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int = 0
+    alias: int = -1
+
+
+@attrs.frozen(eq=False)
+class OpCall:
+    """A call whose outputs are to be inferred; device tensors appear in it as meta tensors."""
+
+    op: OpOverload
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    device: str
+
+
+@attrs.frozen(eq=False)
+class FallbackCall:
+    """A call that the executor cannot run, with the user's own tensors.
+
+    `reason` says why (the executor lacks the op…), `where` names the module and the user's line.
+    """
+
+    op: OpOverload
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    device: str
+    reason: str
+    where: str
+
+
+@attrs.frozen
+class Stats:
+    """What one device has done since the start, or since the last `reset_stats`.
+
+    `flushes` counts by reason. `program_hits` are flushes whose program the executor knew.
+    `host_reads` were answered from host-known values, without a round trip. Bytes are as sent,
+    framing included.
+    """
+
+    ops: int = 0
+    flushes: dict[str, int] = attrs.field(factory=dict)
+    programs_built: int = 0
+    program_hits: int = 0
+    round_trips: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    signature_hits: int = 0
+    signature_misses: int = 0
+    host_reads: int = 0

@@ -1,0 +1,21 @@
+"""What an op's outputs look like: its meta kernel, then FakeTensor, then ask the executor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import genie_core
+
+if TYPE_CHECKING:
+    from genie_core._native import OpCall
+
+
+@genie_core.hookimpl(trylast=True)  # a third party's rule for its op comes first
+def genie_infer_outputs(call: OpCall) -> Any:
+    """Infer by the op's own meta kernel (native), else under FakeTensor."""
+    specs = call.infer_meta()
+    if specs is not None:
+        return specs
+    from genie_plugins.shape_inference.fake import infer_fake
+
+    return infer_fake(call)

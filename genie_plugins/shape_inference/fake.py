@@ -1,0 +1,45 @@
+"""Shape inference under FakeTensor: for ops whose shapes come from a decomposition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_map
+
+from genie_core.graph import operator
+from genie_core.values import TensorSpec
+
+if TYPE_CHECKING:
+    from genie_core._native import OpCall
+
+
+def infer_fake(call: OpCall) -> list[TensorSpec] | None:
+    """Specs of the outputs, or None where only the executor knows (or the op writes)."""
+    op = operator(call.name)
+    if op._schema.is_mutable or not _gives_tensors(op):
+        return None
+    args, kwargs = call.arguments()
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            result = op(*tree_map(_twin, args), **tree_map(_twin, kwargs))
+    except Exception:  # data-dependent, not implemented, or the user's mistake: the executor knows
+        return None
+    outputs = list(result) if isinstance(result, list | tuple) else [result]
+    if not all(isinstance(out, torch.Tensor) for out in outputs):
+        return None
+    return [TensorSpec(out.dtype, tuple(out.shape), tuple(out.stride())) for out in outputs]
+
+
+def _gives_tensors(op: Any) -> bool:
+    returns = op._schema.returns
+    return bool(returns) and all(str(r.type) == "Tensor" for r in returns)
+
+
+def _twin(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.device.type == "remote_accelerator":
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
+    if isinstance(value, torch.device):
+        return torch.device("cpu")
+    return None if isinstance(value, torch.Generator) else value

@@ -1,0 +1,56 @@
+// Everything that differs between the supported PyTorch releases (2.1.2 and up), in one place.
+// GENIE_TORCH is major * 100 + minor, set by setup.py from the torch that is built against.
+#pragma once
+
+#include <c10/core/Allocator.h>
+
+#ifndef GENIE_TORCH
+#error "GENIE_TORCH is not set: build through setup.py"
+#endif
+
+// c10::Allocator::allocate lost its const, and copy_data became pure virtual, in 2.3.
+#if GENIE_TORCH >= 203
+#define GENIE_ALLOCATE_CONST
+#define GENIE_HAS_COPY_DATA 1
+#else
+#define GENIE_ALLOCATE_CONST const
+#define GENIE_HAS_COPY_DATA 0
+#endif
+
+// c10::optional became an alias of std::optional in 2.4 or so, and is going away since.
+#if GENIE_TORCH >= 204
+#include <optional>
+namespace genie {
+template <typename T>
+using Optional = std::optional<T>;
+inline constexpr auto nullopt = std::nullopt;
+}  // namespace genie
+#else
+#include <c10/util/Optional.h>
+namespace genie {
+template <typename T>
+using Optional = c10::optional<T>;
+inline constexpr auto nullopt = c10::nullopt;
+}  // namespace genie
+#endif
+
+// Hooks of a PrivateUse1 device: which of them exist.
+#define GENIE_HOOKS_CONTEXT (GENIE_TORCH >= 203)   // hasPrimaryContext, pinned allocator, resize
+#define GENIE_HOOKS_DEVICE (GENIE_TORCH >= 204)    // deviceCount and the device setters
+#define GENIE_HOOKS_PINNED (GENIE_TORCH >= 205)    // isPinnedPtr
+#define GENIE_HOOKS_INIT (GENIE_TORCH >= 206)      // init; isPinnedPtr and friends are const
+#define GENIE_HOOKS_BUILT (GENIE_TORCH >= 207)     // isBuilt, isAvailable, getNewGenerator
+
+// Guard of a device: which virtuals exist.
+#define GENIE_GUARD_NEW_STREAM (GENIE_TORCH >= 204)  // getNewStream, synchronizeEvent, elapsedTime
+#define GENIE_GUARD_SYNC_DEVICE (GENIE_TORCH >= 206)
+
+// scaled_dot_product_attention asks a per-device stub which kernel to use since 2.3 (as an op before).
+#define GENIE_SDP_STUB (GENIE_TORCH >= 206)
+
+// PrivateUse1HooksInterface::getDefaultGenerator became const when the interface got its base class.
+#if GENIE_TORCH >= 205
+#define GENIE_HOOK_CONST const
+#else
+#define GENIE_HOOK_CONST
+#endif

@@ -1,0 +1,119 @@
+// Shape inference by the op's own meta kernel.
+#include "recorder.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+
+#include <unordered_map>
+
+namespace genie {
+namespace {
+
+struct MetaCall {
+  torch::jit::Stack stack;
+  std::vector<at::Tensor> operands;  // the meta twins of the device tensors, in flat order
+  std::vector<Geometry> before;
+  std::unordered_map<c10::StorageImpl*, c10::Storage> storages;
+
+  at::Tensor twin(const at::Tensor& tensor) {
+    if (!tensor.defined() || !tensor.device().is_privateuseone()) return tensor;
+    auto& storage = storages[tensor.storage().unsafeGetStorageImpl()];
+    if (!storage) {
+      const auto nbytes = static_cast<int64_t>(tensor.storage().nbytes());
+      storage = at::empty({nbytes}, at::TensorOptions().dtype(at::kByte).device(at::kMeta)).storage();
+    }
+    before.push_back(geometry_of(tensor));
+    const auto& g = before.back();
+    operands.push_back(make_view_unchecked(storage, c10::DispatchKey::Meta, g.dtype, g.flags, g.offset, g.size, g.stride));
+    return operands.back();
+  }
+
+  void skip_operand() {  // a generator: an operand without a tensor
+    operands.emplace_back();
+    before.emplace_back();
+  }
+
+  c10::IValue convert(const c10::IValue& value) {
+    if (value.isTensor()) return twin(value.toTensor());
+    if (value.isDevice()) return c10::Device(c10::kMeta);
+    if (value.isGenerator()) return c10::IValue();
+    if (value.isTensorList()) {
+      auto list = value.toTensorVector();
+      for (auto& tensor : list) tensor = twin(tensor);
+      return list;
+    }
+    if (value.isList() && !value.isIntList() && !value.isDoubleList() && !value.isBoolList()) {
+      auto list = value.to<c10::List<c10::IValue>>().copy();
+      for (size_t i = 0; i < list.size(); ++i) list.set(i, convert(list.get(i)));
+      return list;
+    }
+    return value;
+  }
+};
+
+size_t nbytes_of(const at::Tensor& meta, const Geometry& g) {
+  return std::max(extent_of(g), size_t(meta.storage().nbytes()));
+}
+
+OutputSpec describe(const at::Tensor& out, const MetaCall& call) {
+  OutputSpec spec;
+  if (!out.defined()) {
+    spec.kind = OutputSpec::Undefined;
+    return spec;
+  }
+  TORCH_CHECK_NOT_IMPLEMENTED(out.is_meta() && out.layout() == c10::kStrided, "the meta kernel gave no meta tensor");
+  spec.geometry = geometry_of(out);
+  for (size_t i = 0; i < call.operands.size(); ++i) {
+    if (call.operands[i].is_same(out)) {
+      spec.kind = OutputSpec::Alias;
+      spec.operand = static_cast<int>(i);
+      return spec;
+    }
+  }
+  spec.nbytes = nbytes_of(out, spec.geometry);
+  for (const auto& operand : call.operands) {
+    if (operand.defined() && operand.storage().is_alias_of(out.storage())) {  // shares bytes with an input: a value of its own here
+      spec.geometry.offset = 0;
+      spec.nbytes = extent_of(spec.geometry);
+    }
+  }
+  return spec;
+}
+
+}  // namespace
+
+std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack& arguments) {
+  if (!info.tensors_only) return nullptr;
+  MetaCall call;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    call.stack.push_back(call.convert(arguments[i]));
+    if (info.generator[i] && (info.random || !arguments[i].isNone())) call.skip_operand();
+  }
+  {
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    info.op.callBoxed(call.stack);
+  }
+  auto signature = std::make_unique<Signature>();
+  for (const auto& item : call.stack) {
+    if (item.isTensor()) {
+      signature->returns.push_back(-1);
+      signature->outputs.push_back(describe(item.toTensor(), call));
+    } else {
+      const auto list = item.toTensorVector();
+      signature->returns.push_back(static_cast<int>(list.size()));
+      for (const auto& tensor : list) signature->outputs.push_back(describe(tensor, call));
+    }
+  }
+  for (size_t i = 0; i < call.operands.size(); ++i) {
+    if (!call.operands[i].defined()) continue;
+    const auto after = geometry_of(call.operands[i]);
+    if (after == call.before[i]) continue;
+    OutputSpec spec;
+    spec.operand = static_cast<int>(i);
+    spec.geometry = after;
+    spec.nbytes = nbytes_of(call.operands[i], after);
+    signature->resized.push_back(spec);
+  }
+  return signature;
+}
+
+}  // namespace genie

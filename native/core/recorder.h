@@ -1,0 +1,44 @@
+// The boxed kernel that catches every op of the device, and the state of each device's trace.
+#pragma once
+
+#include "host.h"
+
+namespace genie {
+
+struct Counters {
+  uint64_t ops = 0;
+  uint64_t signature_hits = 0;
+  uint64_t signature_misses = 0;
+  uint64_t programs_built = 0;
+  uint64_t program_hits = 0;
+  uint64_t host_reads = 0;  // reads answered from host-known values
+};
+
+// Records one op: the fallback of PrivateUse1 and the kernel of most composite ops.
+void record(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+
+// Steps of the core's own.
+void record_resize(Value* storage, size_t nbytes);
+void record_seed(Value* generator, uint64_t seed);
+void record_set_state(Value* generator, const at::Tensor& state);
+at::Tensor record_get_state(Value* generator);
+
+// Takes the trace of a device, with the frees since the last flush. Called with no lock held.
+Sealed seal(int device);
+
+// Before a read: makes sure that the executor will know the value.
+void materialize(Value* value);
+// Declares that `value` is sent as a whole from the host; false if it already exists over there.
+bool claim_upload(Value* value);
+void set_shadow(Value* value, c10::Storage shadow);
+c10::Storage shadow_of(Value* value);
+
+Counters counters(int device);
+void reset_counters(int device);
+// Forgets all programs and values of a device (its session has ended).
+void reset_device(int device);
+
+// Outputs of a shape that only the meta kernel knows; null when it has none or refuses.
+std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack& call);
+
+}  // namespace genie

@@ -1,0 +1,111 @@
+// Ties operators to kernels: the device's own, the recorder for all others, and the few composite ops
+// whose CPU form must be kept for the CPU's bits.
+#include "device.h"
+#include "ops.h"
+#include "recorder.h"
+
+#include <torch/library.h>
+
+#include <set>
+
+namespace genie {
+namespace {
+
+// Composite kernels that must go on running here: they only rearrange metadata, cross devices, or
+// split into ops that are recorded themselves with an explicit generator.
+bool is_kept(const std::string& name) {
+  static const std::set<std::string> kept = {
+      "aten::_to_copy", "aten::_unsafe_view", "aten::copy_", "aten::detach_", "aten::lift", "aten::lift_fresh",
+      "aten::resize_as_", "aten::set_data", "aten::_fw_primal", "aten::_make_dual", "aten::_pin_memory",
+      "aten::_lazy_clone", "aten::_has_same_storage_numel", "aten::_copy_from", "aten::_resize_output_",
+      "aten::squeeze_", "aten::t_", "aten::transpose_", "aten::unsqueeze_", "aten::as_strided_", "aten::_new_zeros_with_same_feature_meta",
+      "aten::sparse_coo_tensor", "aten::to_sparse", "aten::to_dense", "aten::_to_dense"};
+  return kept.count(name) != 0;
+}
+
+bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
+
+bool allocates_only(const std::string& name) {
+  return starts_with(name, "aten::empty") || starts_with(name, "aten::new_empty");
+}
+
+bool is_foreign(const std::string& name) {
+  return starts_with(name, "aten::sparse_") || starts_with(name, "aten::_sparse_") || starts_with(name, "aten::_nested") ||
+         starts_with(name, "aten::set_") || starts_with(name, "aten::resize_") || starts_with(name, "aten::q_") ||
+         name.find("quantize") != std::string::npos || starts_with(name, "aten::sym_");
+}
+
+bool is_tensorish(const c10::TypePtr& type) {
+  if (type->kind() == c10::TypeKind::TensorType) return true;
+  auto list = type->cast<c10::ListType>();
+  return list && list->getElementType()->kind() == c10::TypeKind::TensorType;
+}
+
+bool is_recordable(const c10::FunctionSchema& schema) {
+  bool writes = false;
+  for (const auto& argument : schema.arguments()) {
+    writes |= argument.alias_info() != nullptr && argument.alias_info()->isWrite();
+    auto type = argument.type();
+    if (auto optional = type->cast<c10::OptionalType>()) type = optional->getElementType();
+    if (type->kind() == c10::TypeKind::StorageType || type->kind() == c10::TypeKind::StreamObjType) return false;
+    if (type->str().find("Dimname") != std::string::npos) return false;
+    if (argument.real_type()->str().find("Dimname") != std::string::npos) return false;
+  }
+  for (const auto& result : schema.returns()) {
+    if (!is_tensorish(result.type())) return false;
+    if (result.alias_info() != nullptr && !result.alias_info()->isWrite()) return false;  // a view
+  }
+  return writes || !schema.returns().empty();
+}
+
+// Composite ops run their decomposition unless told otherwise; most are better recorded whole.
+bool should_record(const c10::OperatorHandle& op) {
+  if (!op.hasSchema()) return false;
+  const auto& name = op.operator_name().name;
+  if (!starts_with(name, "aten::") || op.hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) return false;
+  if (!op.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutograd) &&
+      !op.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutogradNonFunctional)) {
+    return false;
+  }
+  if (is_kept(name) || allocates_only(name) || is_foreign(name) || !is_recordable(op.schema())) return false;
+  return !op.hasTag(at::Tag::nondeterministic_seeded) || op_info(op).generator.empty() ||
+         op.hasKernelForDispatchKey(c10::DispatchKey::CPU);
+}
+
+}  // namespace
+
+void register_composites() {
+  static auto* library = new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
+  auto& dispatcher = c10::Dispatcher::singleton();
+  for (const auto& name : dispatcher.getAllOpNames()) {
+    const auto op = dispatcher.findSchema(name);
+    if (!op || !should_record(*op)) continue;
+    library->impl(c10::toString(name).c_str(), torch::CppFunction::makeFromBoxedFunction<&record>());
+  }
+}
+
+}  // namespace genie
+
+TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&genie::record>()); }
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  namespace ops = genie::ops;
+  m.impl("empty.memory_format", TORCH_FN(ops::empty_memory_format));
+  m.impl("empty_strided", TORCH_FN(ops::empty_strided));
+  m.impl("as_strided", TORCH_FN(ops::as_strided));
+  m.impl("view", TORCH_FN(ops::view));
+  m.impl("_reshape_alias", TORCH_FN(ops::reshape_alias));
+  m.impl("unfold", TORCH_FN(ops::unfold));
+  m.impl("view_as_real", TORCH_FN(ops::view_as_real));
+  m.impl("view_as_complex", TORCH_FN(ops::view_as_complex));
+  m.impl("copy_", TORCH_FN(ops::copy_));
+  m.impl("_copy_from", TORCH_FN(ops::copy_from));
+  m.impl("_copy_from_and_resize", TORCH_FN(ops::copy_from_and_resize));
+  m.impl("_local_scalar_dense", TORCH_FN(ops::local_scalar_dense));
+  m.impl("resize_", TORCH_FN(ops::resize_));
+  m.impl("set_.source_Storage", TORCH_FN(ops::set_source_storage));
+  m.impl("set_.source_Storage_storage_offset", TORCH_FN(ops::set_source_storage_offset));
+  m.impl("set_.source_Tensor", TORCH_FN(ops::set_source_tensor));
+  m.impl("set_", TORCH_FN(ops::set_empty));
+  m.impl("record_stream", TORCH_FN(ops::record_stream));
+}

@@ -1,0 +1,100 @@
+// Replays programs on real tensors, in order, without Python: the executor's inner loop.
+#pragma once
+
+#include "codec.h"
+#include "store.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
+
+#include <functional>
+#include <vector>
+
+namespace genie {
+
+// A tensor as an op sees it: a slot's storage under a geometry, some numbers of which are symbols.
+struct TensorRef {
+  uint32_t slot = 0;
+  Geometry geometry;
+  std::vector<std::pair<uint32_t, uint32_t>> symbols;  // (position in offset·sizes·strides, symbol)
+};
+
+struct ReplayArg {
+  enum Kind : uint8_t {
+    None, Tensor, Generator, Int, IntSymbol, Double, DoubleSymbol, Bool, String, List, Device, ScalarTensor, Complex,
+    ImplicitGenerator
+  };
+  Kind kind = None;
+  c10::IValue constant;  // Int, Double, Bool, String; lists of constants
+  uint32_t index = 0;    // tensor, slot or symbol
+  at::ScalarType dtype = at::ScalarType::Float;
+  bool wrapped = false;
+  bool is_constant = false;
+  std::vector<ReplayArg> items;  // List; the two words of ScalarTensor; the two parts of Complex
+  c10::TypePtr element;
+};
+
+struct ReplayOutput {
+  enum Kind : uint8_t { New, Alias, Undefined };
+  Kind kind = New;
+  uint32_t slot = 0;
+  uint32_t tensor = 0;  // its expected geometry
+};
+
+struct ReplayOp {
+  std::string name;
+  Optional<c10::OperatorHandle> op;
+  uint64_t pseudo = 0;  // a PseudoOp when there is no handle
+  std::vector<ReplayArg> args;
+  std::vector<ReplayOutput> outputs;
+  std::vector<uint32_t> read_slots, written_slots;
+  std::vector<uint32_t> dead_tensors, dead_slots;  // after this op nothing needs them
+  int32_t implicit_generator = -1;
+};
+
+struct ReplayProgram {
+  int64_t id = 0;
+  uint32_t slots = 0, symbols = 0;
+  bool tail = false;
+  std::vector<uint32_t> bound;
+  std::vector<uint8_t> kept, made_here;  // per slot
+  std::vector<TensorRef> tensors;
+  std::vector<ReplayOp> ops;
+  std::vector<uint64_t> last_ids;
+  uint64_t last_base = 0;
+
+  // Checks every index, finds the operators and last uses. Throws ValueError.
+  void finish();
+};
+
+class Replayer {
+ public:
+  explicit Replayer(c10::Device device) : store_(device) {}
+
+  ValueStore& store() { return store_; }
+  void define(std::unique_ptr<ReplayProgram> program) { programs_[program->id] = std::move(program); }
+  // Replays as `payload` says. Returns the encoded outputs of the last op of a program with a tail.
+  Optional<std::string> run(std::string_view payload);
+  // Ops whose real strides differed from what the client had inferred, with how often.
+  const std::unordered_map<std::string, uint64_t>& restrided() const { return restrided_; }
+
+ private:
+  struct Frame;
+
+  void decode_bindings(ReplayProgram& program, Decoder& in, Frame& frame);
+  void load_inputs(Frame& frame);
+  void store_kept(Frame& frame);
+  void step(Frame& frame, size_t index);
+  void execute(Frame& frame, const ReplayOp& op, torch::jit::Stack& stack);
+  void execute_pseudo(Frame& frame, const ReplayOp& op);
+  void take_outputs(Frame& frame, const ReplayOp& op, torch::jit::Stack& stack);
+  void take_output(Frame& frame, const ReplayOp& op, const ReplayOutput& output, at::Tensor result);
+  void spoil(Frame& frame, const ReplayOp& op, const FailurePtr& failure);
+  std::string encode_tail(Frame& frame, const ReplayOp& op, const torch::jit::Stack& stack);
+
+  ValueStore store_;
+  std::unordered_map<int64_t, std::unique_ptr<ReplayProgram>> programs_;
+  std::unordered_map<std::string, uint64_t> restrided_;
+};
+
+}  // namespace genie

@@ -1,0 +1,193 @@
+// Turns a program as it came over the wire into one that can be replayed: every index checked, every
+// operator found, every last use known.
+#include "replay.h"
+
+#include "trace.h"
+
+#include <set>
+
+namespace genie {
+namespace {
+
+// Operators that reach outside the session's values.
+void check_allowed(const std::string& name) {
+  static const std::set<std::string> spaces = {"prim", "profiler", "c10d", "_c10d_functional", "rpc", "dist_rpc", "inductor", "debugprims"};
+  const auto space = name.substr(0, name.find("::"));
+  TORCH_CHECK_VALUE(spaces.count(space) == 0 && name.rfind("aten::from_file", 0) != 0, "operator ", name,
+                    " may not be run by a session");
+}
+
+uint64_t pseudo_of(const std::string& name) {
+  for (uint64_t id = kAlloc; id <= kGetState; ++id) {
+    if (name == pseudo_name(id)) return id;
+  }
+  return 0;
+}
+
+c10::OperatorHandle find_operator(const std::string& name) {
+  const auto dot = name.find('.', name.find("::"));
+  const auto base = name.substr(0, dot);
+  const auto overload = dot == std::string::npos ? "" : name.substr(dot + 1);
+  const auto op = c10::Dispatcher::singleton().findSchema({base, overload});
+  TORCH_CHECK_VALUE(op.has_value(), "operator ", name, " does not exist in this executor");
+  return *op;
+}
+
+bool is_dynamic(const ReplayArg& arg) {
+  switch (arg.kind) {
+    case ReplayArg::Int:
+    case ReplayArg::Double:
+    case ReplayArg::Bool:
+    case ReplayArg::String:
+    case ReplayArg::None:
+      return false;
+    case ReplayArg::List:
+      return !arg.is_constant;
+    default:
+      return true;
+  }
+}
+
+class Finisher {
+ public:
+  explicit Finisher(ReplayProgram& program) : program_(program) {}
+
+  void run() {
+    check_bounds();
+    for (auto& op : program_.ops) finish(op);
+    find_last_uses();
+  }
+
+ private:
+  void check_bounds() {
+    TORCH_CHECK_VALUE(program_.kept.size() == program_.slots, "bad slot count");
+    program_.made_here.assign(program_.slots, 0);
+    for (const auto slot : program_.bound) check_slot(slot);
+    for (const auto& ref : program_.tensors) {
+      check_slot(ref.slot);
+      TORCH_CHECK_VALUE(is_dtype(static_cast<int64_t>(ref.geometry.dtype)), "unknown dtype");
+      for (const auto& [position, symbol] : ref.symbols) {
+        TORCH_CHECK_VALUE(position <= 2 * ref.geometry.size.size() && symbol < program_.symbols, "symbol out of range");
+      }
+    }
+  }
+
+  void check_slot(uint32_t slot) const { TORCH_CHECK_VALUE(slot < program_.slots, "slot out of range"); }
+
+  void check_arg(ReplayOp& op, const ReplayArg& arg, bool written) {
+    switch (arg.kind) {
+      case ReplayArg::Tensor: {
+        TORCH_CHECK_VALUE(arg.index < program_.tensors.size(), "tensor out of range");
+        const auto slot = program_.tensors[arg.index].slot;
+        op.read_slots.push_back(slot);
+        if (written) op.written_slots.push_back(slot);
+        break;
+      }
+      case ReplayArg::Generator:
+      case ReplayArg::ImplicitGenerator:
+        check_slot(arg.index);
+        op.read_slots.push_back(arg.index);
+        if (arg.kind == ReplayArg::ImplicitGenerator) op.implicit_generator = static_cast<int32_t>(arg.index);
+        break;
+      case ReplayArg::IntSymbol:
+      case ReplayArg::DoubleSymbol:
+        TORCH_CHECK_VALUE(arg.index < program_.symbols, "symbol out of range");
+        break;
+      case ReplayArg::ScalarTensor:
+      case ReplayArg::Complex:
+        TORCH_CHECK_VALUE(arg.items.size() == 2, "two words expected");
+        TORCH_CHECK_VALUE(is_dtype(static_cast<int64_t>(arg.dtype)), "unknown dtype");
+        break;
+      default:
+        break;
+    }
+    for (const auto& item : arg.items) check_arg(op, item, written);
+  }
+
+  // Lists need their element type; those without tensors and symbols are built once.
+  void type_arg(ReplayArg& arg, c10::TypePtr type) {
+    if (const auto optional = type->cast<c10::OptionalType>()) type = optional->getElementType();
+    if (arg.kind != ReplayArg::List) return;
+    const auto list = type->cast<c10::ListType>();
+    TORCH_CHECK_VALUE(list != nullptr, "a list where the operator takes none");
+    arg.element = list->getElementType();
+    arg.is_constant = true;
+    for (auto& item : arg.items) {
+      type_arg(item, arg.element);
+      arg.is_constant = arg.is_constant && !is_dynamic(item);
+    }
+    if (!arg.is_constant) return;
+    c10::impl::GenericList built(arg.element);
+    for (const auto& item : arg.items) built.push_back(item.constant);
+    arg.constant = built;
+  }
+
+  void finish(ReplayOp& op) {
+    op.pseudo = pseudo_of(op.name);
+    if (op.pseudo == 0) {
+      check_allowed(op.name);
+      op.op = find_operator(op.name);
+    }
+    size_t count = 0;
+    for (auto& arg : op.args) {
+      bool written = op.pseudo != 0 && op.pseudo == kResize;
+      if (op.op.has_value() && arg.kind != ReplayArg::ImplicitGenerator) {
+        const auto& schema = op.op->schema();
+        TORCH_CHECK_VALUE(count < schema.arguments().size(), op.name, ": too many arguments");
+        const auto& argument = schema.arguments()[count++];
+        type_arg(arg, argument.type());
+        written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
+      }
+      check_arg(op, arg, written);
+    }
+    TORCH_CHECK_VALUE(!op.op.has_value() || count == op.op->schema().arguments().size(), op.name, ": too few arguments");
+    for (const auto& output : op.outputs) {
+      if (output.kind != ReplayOutput::New) continue;
+      check_slot(output.slot);
+      TORCH_CHECK_VALUE(output.tensor < program_.tensors.size(), "tensor out of range");
+      program_.made_here[output.slot] = 1;
+    }
+    check_pseudo(op);
+  }
+
+  static void check_pseudo(const ReplayOp& op) {
+    static const size_t arguments[] = {0, 1, 2, 1, 2, 3, 1};
+    if (op.pseudo == 0) return;
+    TORCH_CHECK_VALUE(op.args.size() == arguments[op.pseudo], op.name, ": wrong number of arguments");
+    const bool makes = op.pseudo == kAlloc || op.pseudo == kMakeGenerator;
+    TORCH_CHECK_VALUE(op.outputs.size() == (makes ? 1 : 0), op.name, ": wrong number of outputs");
+    for (const auto& output : op.outputs) TORCH_CHECK_VALUE(output.kind == ReplayOutput::New, op.name, ": bad output");
+  }
+
+  void find_last_uses() {
+    std::vector<int64_t> tensor_use(program_.tensors.size(), -1), slot_use(program_.slots, -1);
+    const std::function<void(const ReplayArg&, int64_t)> use = [&](const ReplayArg& arg, int64_t index) {
+      if (arg.kind == ReplayArg::Tensor) tensor_use[arg.index] = index;
+      for (const auto& item : arg.items) use(item, index);
+    };
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+      const auto index = static_cast<int64_t>(i);
+      for (const auto& arg : program_.ops[i].args) use(arg, index);
+      for (const auto slot : program_.ops[i].read_slots) slot_use[slot] = index;
+      for (const auto& output : program_.ops[i].outputs) {
+        if (output.kind != ReplayOutput::New) continue;
+        tensor_use[output.tensor] = index;
+        slot_use[output.slot] = index;
+      }
+    }
+    for (size_t t = 0; t < tensor_use.size(); ++t) {
+      if (tensor_use[t] >= 0) program_.ops[tensor_use[t]].dead_tensors.push_back(static_cast<uint32_t>(t));
+    }
+    for (uint32_t s = 0; s < program_.slots; ++s) {
+      if (slot_use[s] >= 0 && program_.made_here[s]) program_.ops[slot_use[s]].dead_slots.push_back(s);
+    }
+  }
+
+  ReplayProgram& program_;
+};
+
+}  // namespace
+
+void ReplayProgram::finish() { Finisher(*this).run(); }
+
+}  // namespace genie

@@ -1,0 +1,19 @@
+// Host-known values: small integers and booleans that derive from constants only are computed on the
+// host as well, so that a model's control reads (a mask's all(), a length) need no round trip.
+#pragma once
+
+#include "signature.h"
+
+namespace genie {
+
+constexpr size_t kShadowLimit = 256 * 1024;  // bytes
+
+// Called with the core's lock held, after the call was recorded: computes the new values' shadows
+// where every operand has one, and forgets those of operands that were written otherwise.
+void update_shadows(const Signature& signature, const CallWriter& call, const torch::jit::Stack& stack,
+                    const std::vector<at::Tensor>& results);
+
+// A copy of a CPU tensor's bytes as a shadow, or nothing if the tensor does not qualify.
+c10::Storage shadow_from(const at::Tensor& cpu);
+
+}  // namespace genie

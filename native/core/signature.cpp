@@ -1,0 +1,355 @@
+#include "signature.h"
+
+#include "device.h"
+
+#include <ATen/Context.h>
+#include <c10/core/DefaultDtype.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <mutex>
+#include <unordered_map>
+
+namespace genie {
+namespace {
+
+bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
+
+bool shape_depends_on_floats(const std::string& name) {
+  return starts_with(name, "aten::arange") || starts_with(name, "aten::range") ||
+         name.find("upsample") != std::string::npos;
+}
+
+bool takes_host_indices(const std::string& name) {
+  return starts_with(name, "aten::index.") || starts_with(name, "aten::index_put") ||
+         starts_with(name, "aten::_index_put_impl") || starts_with(name, "aten::_unsafe_index");
+}
+
+ArgKind kind_of(const c10::Argument& argument) {
+  auto type = argument.real_type();
+  if (auto optional = type->cast<c10::OptionalType>()) type = optional->getElementType();
+  if (auto list = type->cast<c10::ListType>()) type = list->getElementType();
+  switch (type->kind()) {
+    case c10::TypeKind::ScalarTypeType:
+    case c10::TypeKind::LayoutType:
+    case c10::TypeKind::MemoryFormatType:
+      return ArgKind::Enum;
+    case c10::TypeKind::NumberType:
+      return ArgKind::Scalar;
+    default:
+      return ArgKind::Plain;
+  }
+}
+
+bool is_tensors(const c10::TypePtr& type) {
+  if (type->kind() == c10::TypeKind::TensorType) return true;
+  auto list = type->cast<c10::ListType>();
+  return list && list->getElementType()->kind() == c10::TypeKind::TensorType;
+}
+
+// The argument that a return aliases for writing (in-place and out=), or -1.
+int aliased_argument(const c10::FunctionSchema& schema, size_t index) {
+  const auto* alias = schema.returns()[index].alias_info();
+  if (alias == nullptr || !alias->isWrite()) return -1;
+  for (size_t i = 0; i < schema.arguments().size(); ++i) {
+    const auto* other = schema.arguments()[i].alias_info();
+    if (other != nullptr && other->beforeSets() == alias->beforeSets()) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+uint64_t global_state() {
+  return uint64_t(c10::typeMetaToScalarType(c10::get_default_dtype())) |
+         uint64_t(at::globalContext().deterministicAlgorithms()) << 8;
+}
+
+[[noreturn]] void fail_device(const OpInfo& info, const at::Device& first, const at::Device& other) {
+  TORCH_CHECK(false, "Expected all tensors to be on the same device, but found at least two devices, ",
+              first, " and ", other, "! (in ", info.name, ")");
+}
+
+}  // namespace
+
+OpInfo::OpInfo(const c10::OperatorHandle& handle) : op(handle), name(toString(handle.operator_name())) {
+  const auto& schema = handle.schema();
+  bool has_generator = false;
+  for (const auto& argument : schema.arguments()) {
+    args.push_back(kind_of(argument));
+    written.push_back(argument.alias_info() != nullptr && argument.alias_info()->isWrite());
+    auto type = argument.type();
+    if (auto optional = type->cast<c10::OptionalType>()) type = optional->getElementType();
+    generator.push_back(type->kind() == c10::TypeKind::GeneratorType);
+    has_generator |= generator.back();
+  }
+  for (size_t i = 0; i < schema.returns().size(); ++i) {
+    aliases.push_back(aliased_argument(schema, i));
+    tensors_only = tensors_only && is_tensors(schema.returns()[i].type());
+  }
+  literal_scalars = shape_depends_on_floats(name);
+  uploads_indices = takes_host_indices(name);
+  random = handle.hasTag(at::Tag::nondeterministic_seeded);
+  implicit_random = random && !has_generator;
+  host_computable = !random && !has_generator && tensors_only && starts_with(name, "aten::");
+}
+
+OpInfo& op_info(const c10::OperatorHandle& op) {
+  // The schema lives as long as the op; a small direct-mapped cache answers without a lock.
+  struct Entry {
+    const c10::FunctionSchema* key = nullptr;
+    OpInfo* info = nullptr;
+  };
+  thread_local std::array<Entry, 1024> cache{};
+  const auto* key = &op.schema();
+  auto& entry = cache[(reinterpret_cast<uintptr_t>(key) >> 5) & 1023];
+  if (entry.key == key) return *entry.info;
+  static std::mutex mutex;
+  static auto* all = new std::unordered_map<const c10::FunctionSchema*, std::unique_ptr<OpInfo>>();
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto& info = (*all)[key];
+  if (!info) info = std::make_unique<OpInfo>(op);
+  entry = {key, info.get()};
+  return *info;
+}
+
+void CallWriter::reset() {
+  structure.clear();
+  literals.clear();
+  values.clear();
+  operands.clear();
+  device = -1;
+}
+
+void CallWriter::write_call(OpInfo& info, const torch::jit::Stack& stack, size_t first) {
+  structure.push_back(reinterpret_cast<uint64_t>(&info));
+  structure.push_back(global_state());
+  for (size_t i = 0; i < info.args.size(); ++i) write(info, i, stack[first + i]);
+  if (device < 0) device = current_device();
+  if (info.implicit_random) {
+    structure.push_back(word(Tag::ImplicitGenerator));
+    operands.push_back({nullptr, default_generator_value(device), true});
+  }
+}
+
+void CallWriter::write(const OpInfo& info, size_t arg, const c10::IValue& value) {
+  if (value.isTensor()) return write_tensor(info, value.toTensor(), info.written[arg]);
+  if (value.isInt()) return write_int(info, info.args[arg], value.toInt());
+  if (value.isBool()) return structure.push_back(word(Tag::Bool, value.toBool()));
+  if (value.isDouble()) return write_double(info, value.toDouble());
+  if (value.isIntList()) {
+    const auto list = value.toIntVector();
+    structure.push_back(word(Tag::IntList, list.size()));
+    literals.insert(literals.end(), list.begin(), list.end());
+    return;
+  }
+  if (value.isNone()) {
+    if (info.random && info.generator[arg]) {
+      if (device < 0) device = current_device();
+      structure.push_back(word(Tag::Generator));
+      operands.push_back({nullptr, default_generator_value(device), true});
+      return;
+    }
+    return structure.push_back(word(Tag::None));
+  }
+  if (value.isList()) return write_list(info, arg, value);
+  if (value.isString()) return write_string(value.toStringRef());
+  if (value.isDevice()) {
+    const auto target = value.toDevice();
+    TORCH_CHECK(target.is_privateuseone(), info.name, ": cannot record for device ", target);
+    set_device(target.has_index() ? target.index() : current_device());
+    return structure.push_back(word(Tag::Device));
+  }
+  if (value.isGenerator()) {
+    auto* generator = generator_value(value.toGenerator());
+    set_device(generator->device);
+    structure.push_back(word(Tag::Generator));
+    operands.push_back({nullptr, generator, true});
+    return;
+  }
+  if (value.isComplexDouble()) {
+    const auto number = value.toComplexDouble();
+    structure.push_back(word(Tag::Complex));
+    write_double(info, number.real());
+    return write_double(info, number.imag());
+  }
+  if (value.isSymInt()) return write_int(info, info.args[arg], value.toSymInt().guard_int(__FILE__, __LINE__));
+  TORCH_CHECK_NOT_IMPLEMENTED(false, info.name, ": remote_accelerator cannot record an argument of type ",
+                              value.tagKind());
+}
+
+void CallWriter::set_device(int index) {
+  if (device < 0) device = index;
+  TORCH_CHECK(device == index, "Expected all tensors to be on the same device, but found at least two devices, ",
+              c10::Device(c10::kPrivateUse1, device), " and ", c10::Device(c10::kPrivateUse1, index), "!");
+}
+
+void CallWriter::write_tensor(const OpInfo& info, const at::Tensor& tensor, bool written) {
+  if (!tensor.defined()) return structure.push_back(word(Tag::None));
+  auto* impl = tensor.unsafeGetTensorImpl();
+  if (!impl->device().is_privateuseone()) {
+    if (impl->device().is_cpu() && impl->dim() == 0 && !written) return write_scalar_tensor(tensor);
+    fail_device(info, c10::Device(c10::kPrivateUse1, device < 0 ? current_device() : device), impl->device());
+  }
+  TORCH_CHECK_NOT_IMPLEMENTED(impl->layout() == c10::kStrided && impl->has_storage(), info.name,
+                              ": remote_accelerator records strided tensors, not ", impl->layout());
+  auto* value = value_of(*impl);
+  TORCH_CHECK(value != nullptr, info.name, ": this tensor has no memory on remote_accelerator");
+  if (device != value->device) set_device(value->device);
+  const auto sizes = impl->sizes();
+  const auto strides = impl->strides();
+  const uint64_t flags = (impl->is_conj() ? kConj : 0) | (impl->is_neg() ? kNeg : 0) |
+                         (impl->is_wrapped_number() ? kWrapped : 0);
+  structure.push_back(word(Tag::Tensor, uint64_t(c10::typeMetaToScalarType(impl->dtype())) |
+                                            uint64_t(sizes.size()) << 8 | flags << 16));
+  literals.push_back(impl->storage_offset());
+  literals.insert(literals.end(), sizes.begin(), sizes.end());
+  literals.insert(literals.end(), strides.begin(), strides.end());
+  operands.push_back({impl, value, written});
+}
+
+void CallWriter::write_scalar_tensor(const at::Tensor& tensor) {
+  const auto plain = tensor.is_conj() || tensor.is_neg() ? tensor.resolve_conj().resolve_neg() : tensor;
+  const uint64_t flags = tensor.unsafeGetTensorImpl()->is_wrapped_number() ? kWrapped : 0;
+  structure.push_back(word(Tag::ScalarTensor, uint64_t(plain.scalar_type()) | flags << 16));
+  int64_t bytes[2] = {0, 0};
+  const size_t count = plain.element_size();
+  std::memcpy(bytes, plain.data_ptr(), count);
+  values.push_back(bytes[0]);
+  if (count > sizeof(int64_t)) values.push_back(bytes[1]);
+}
+
+void CallWriter::write_int(const OpInfo& info, ArgKind kind, int64_t value) {
+  if (kind == ArgKind::Enum) return structure.push_back(word(Tag::Enum, uint64_t(value)));
+  if (kind == ArgKind::Scalar && !info.literal_scalars) {
+    structure.push_back(word(Tag::IntValue));
+    return values.push_back(value);
+  }
+  structure.push_back(word(Tag::Int));
+  literals.push_back(value);
+}
+
+void CallWriter::write_double(const OpInfo& info, double value) {
+  int64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  structure.push_back(word(info.literal_scalars ? Tag::DoubleLiteral : Tag::Double));
+  (info.literal_scalars ? literals : values).push_back(bits);
+}
+
+void CallWriter::write_list(const OpInfo& info, size_t arg, const c10::IValue& value) {
+  if (value.isTensorList()) {  // the common case, without boxing each element
+    const auto list = value.toTensorVector();
+    structure.push_back(word(Tag::List, list.size()));
+    for (const auto& tensor : list) write_tensor(info, tensor, info.written[arg]);
+    return;
+  }
+  const auto list = value.to<c10::List<c10::IValue>>();
+  structure.push_back(word(Tag::List, list.size()));
+  for (size_t i = 0; i < list.size(); ++i) {
+    const c10::IValue element = list.get(i);
+    if (element.isNone()) {
+      structure.push_back(word(Tag::None));
+    } else {
+      write(info, arg, element);
+    }
+  }
+}
+
+void CallWriter::write_string(const std::string& text) {
+  structure.push_back(word(Tag::String, text.size()));
+  for (size_t i = 0; i < text.size(); i += sizeof(uint64_t)) {
+    uint64_t bytes = 0;
+    std::memcpy(&bytes, text.data() + i, std::min(sizeof bytes, text.size() - i));
+    structure.push_back(bytes);
+  }
+}
+
+uint64_t CallWriter::hash() const {
+  uint64_t result = structure.size();
+  for (const auto item : structure) result = mix(result, item);
+  for (const auto item : literals) result = mix(result, static_cast<uint64_t>(item));
+  return result;
+}
+
+namespace {
+
+bool matches(const Signature& signature, const CallWriter& call, uint64_t hash) {
+  return signature.hash == hash && signature.call_literals == call.literals.size() &&
+         signature.structure == call.structure &&
+         std::equal(call.literals.begin(), call.literals.end(), signature.literals.begin());
+}
+
+// Ids of structures, outputs' kinds, dtypes and ranks included: these must agree for a program to
+// be run again with other literals.
+uint32_t intern_structure(const Signature& signature) {
+  static auto* ids = new std::unordered_map<std::string, uint32_t>();
+  std::string key(reinterpret_cast<const char*>(signature.structure.data()), signature.structure.size() * 8);
+  for (const auto* outputs : {&signature.outputs, &signature.resized}) {
+    for (const auto& out : *outputs) {
+      key += static_cast<char>(out.kind);
+      key += static_cast<char>(out.geometry.dtype);
+      key += static_cast<char>(out.geometry.size.size());
+      key += static_cast<char>(out.geometry.flags);
+      key += std::to_string(out.operand);
+    }
+    key += '/';
+  }
+  for (const auto count : signature.returns) key += std::to_string(count) + ',';
+  key += static_cast<char>(signature.kind);
+  return ids->emplace(std::move(key), ids->size() + 1).first->second;
+}
+
+}  // namespace
+
+Signature* SignatureCache::find(const CallWriter& call, uint64_t hash) const {
+  const size_t mask = table_.size() - 1;
+  for (size_t i = hash & mask;; i = (i + 1) & mask) {
+    Signature* found = table_[i];
+    if (found == nullptr || matches(*found, call, hash)) return found;
+  }
+}
+
+Signature* SignatureCache::insert(const CallWriter& call, uint64_t hash, std::unique_ptr<Signature> signature) {
+  signature->hash = hash;
+  signature->structure = call.structure;
+  signature->literals = call.literals;
+  signature->call_literals = call.literals.size();
+  signature->operand_count = call.operands.size();
+  for (const auto* outputs : {&signature->outputs, &signature->resized}) {
+    for (const auto& out : *outputs) {
+      if (out.kind == OutputSpec::Undefined) continue;
+      if (out.kind == OutputSpec::Alias && outputs == &signature->outputs) continue;
+      const auto& g = out.geometry;
+      signature->literals.push_back(g.offset);
+      signature->literals.insert(signature->literals.end(), g.size.begin(), g.size.end());
+      signature->literals.insert(signature->literals.end(), g.stride.begin(), g.stride.end());
+    }
+  }
+  signature->structure_id = intern_structure(*signature);
+  owned_.push_back(std::move(signature));
+  if (owned_.size() * 2 > table_.size()) {
+    rebuild(table_.size() * 2);
+  } else {
+    place(owned_.back().get());
+  }
+  return owned_.back().get();
+}
+
+void SignatureCache::place(Signature* signature) {
+  const size_t mask = table_.size() - 1;
+  size_t i = signature->hash & mask;
+  while (table_[i] != nullptr) i = (i + 1) & mask;
+  table_[i] = signature;
+}
+
+void SignatureCache::rebuild(size_t size) {
+  table_.assign(size, nullptr);
+  for (const auto& signature : owned_) place(signature.get());
+}
+
+void SignatureCache::evict() {
+  owned_.erase(std::remove_if(owned_.begin(), owned_.end(), [](const auto& s) { return s->pins == 0; }),
+               owned_.end());
+  rebuild(table_.size());
+}
+
+}  // namespace genie

@@ -1,0 +1,59 @@
+// A value: one storage, or one generator, that lives on an executor and is named by this process.
+#pragma once
+
+#include "compat.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/Storage.h>
+
+#include <atomic>
+#include <cstdint>
+
+namespace genie {
+
+constexpr int kMaxDevices = 64;
+
+// Owned by the DataPtr of the client's StorageImpl (or by a generator). When its owner goes, it
+// moves to its device's drop list and is deleted once the free has been put into a message.
+struct Value {
+  uint64_t id = 0;
+  uint32_t epoch = 0;  // the trace in which `slot` is valid
+  uint32_t slot = 0;
+  int16_t device = 0;
+  bool generator = false;
+  bool materialized = false;  // the executor has it, or an op in the open trace makes it
+  bool dead = false;
+  size_t nbytes = 0;     // as allocated; the StorageImpl holds the current size
+  c10::Storage shadow;   // the same bytes on the host, when they derive from host-known constants only
+  Value* next = nullptr;
+};
+
+// Lock-free list of values whose owner has gone; any thread may drop, the flush takes them all.
+class DropList {
+ public:
+  void push(Value* value) noexcept;
+  Value* take() noexcept { return head_.exchange(nullptr, std::memory_order_acquire); }
+  bool empty() const noexcept { return head_.load(std::memory_order_relaxed) == nullptr; }
+
+ private:
+  std::atomic<Value*> head_{nullptr};
+};
+
+// A value of `nbytes` on `device`, not yet materialized, as the data pointer of a StorageImpl. The
+// address is unique among live storages and is never dereferenced.
+at::DataPtr make_value_ptr(size_t nbytes, int device);
+c10::Storage make_storage(size_t nbytes, int device);
+at::DataPtr make_generator_ptr(int device);
+// The first of `count` consecutive ids that nothing else will get.
+uint64_t reserve_ids(int device, uint64_t count);
+
+Value* value_of(const c10::Storage& storage);
+inline Value* value_of(const c10::TensorImpl& impl) { return value_of(impl.storage()); }
+
+// The device of an address made by make_value_ptr.
+int device_of_address(const void* address);
+
+c10::Allocator* allocator();
+DropList& drop_list(int device);
+
+}  // namespace genie
