@@ -26,13 +26,29 @@ class _Genie(click.RichGroup):
     _extended = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        self._extend()
+        try:
+            self._extend()
+        except GenieError as error:  # help is shown all the same
+            click.echo(f"genie: {error}", err=True)
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> Any:
         if cmd_name not in self.commands:
             self._extend()
         return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            error.message += " Plugins bring commands: see `genie plugins`."
+            raise
+
+    def add_command(self, cmd: click.Command, name: str | None = None, **panel: Any) -> None:
+        name = name or cmd.name
+        if name in self.commands:
+            raise ValueError(f"there is a command {name!r} already")
+        super().add_command(cmd, name, **panel)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -47,63 +63,14 @@ class _Genie(click.RichGroup):
         self._extended = True
         from genie_core.plugins import manager
 
-        own = dict(self.commands)
-        try:
-            manager().hook.genie_cli(cli=self)
-        except GenieError as error:
-            click.echo(f"genie: {error}", err=True)
-        self.commands.update(own)
+        for failure in manager().call_each("genie_cli", cli=self):
+            click.echo(f"genie: {failure}", err=True)
 
 
 @click.group(cls=_Genie, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="genie-remote", prog_name="genie")
 def main() -> None:
     """A network-attached accelerator as an ordinary PyTorch device."""
-
-
-@main.command()
-def demo() -> None:
-    """Train a CNN and generate text on an executor in another process; compare with the CPU."""
-    from genie_core.demo import run
-
-    sys.exit(run())
-
-
-@main.command()
-@click.argument("url")
-@click.option(
-    "--device", default="", help="cpu, cuda:0, …  [default: cuda:0 where there is one, else cpu]"
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=0,
-    help="CPU threads for computing; 0 leaves it to torch.",
-)
-@click.option(
-    "--grace",
-    type=click.FloatRange(min=0),
-    default=5.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long connected clients may go on after SIGTERM.",
-)
-def serve(url: str, device: str, threads: int, grace: float) -> None:
-    """Run programs for clients: the far side of a device.
-
-    URL is the address to listen on, such as tcp://127.0.0.1:7070; port 0 is any free one.
-    The first line on stdout is the address that clients connect to. Ends on SIGTERM or Ctrl-C.
-    """
-    from genie_core.serving import serve as run
-    from genie_core.settings import Settings
-
-    def announce(real_url: str, real_device: str) -> None:
-        click.echo(real_url)
-        click.echo(f"genie: serving {real_device}; stop with SIGTERM or Ctrl-C", err=True)
-        sys.stdout.flush()
-
-    run(url, device, Settings.from_env(), announce, threads=threads, grace=grace)
-    click.echo("genie: stopped", err=True)
 
 
 @main.command()
@@ -131,16 +98,6 @@ def doctor(as_json: bool) -> None:
     else:
         _show_checks(checks)
     sys.exit(any(check.state == "missing" for check in checks))
-
-
-@main.command()
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def bench(name: str, as_json: bool) -> None:
-    """Measure one thing: capture, models, …  An unknown NAME lists those that there are."""
-    from genie_core.bench import run
-
-    sys.exit(run(name, as_json))
 
 
 def _print_json(rows: Sequence[Any]) -> None:

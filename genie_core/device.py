@@ -202,5 +202,6 @@ def _module() -> types.ModuleType:
     here: dict[str, Any] = vars(sys.modules[__name__])
     for name in (*_PUBLIC, "_is_in_bad_fork", "_lazy_init", "_exchange_device"):
         setattr(module, name, here[name])
+    module._initialized = True  # type: ignore[attr-defined]  # torch.utils.checkpoint looks for it
     module.__all__ = list(_PUBLIC)  # type: ignore[attr-defined]
     return module

@@ -127,6 +127,13 @@ def _enum(kind: str, code: int) -> Any:
     return _FORMATS[code] if "MemoryFormat" in kind else dtype_of(code)
 
 
+def _gives_one_tensor(target: Any) -> bool:
+    if target in STEPS.values():
+        return True
+    returns = target._schema.returns
+    return len(returns) == 1 and str(returns[0].type) == "Tensor"
+
+
 class GraphBuilder:
     """Builds the graph of one sealed trace."""
 
@@ -139,13 +146,13 @@ class GraphBuilder:
         self._symbols: dict[int, torch.fx.Node] = {}
         self._last_placeholder: torch.fx.Node | None = None
 
-    def build(self) -> torch.fx.GraphModule:
+    def build(self) -> torch.fx.Graph:
         """Return the graph, each op's node marked with its slots and its `Semantics`."""
         for step in self._sealed.export_ops():
             self._op(*step)
         kept = tuple(self._slots[slot] for slot in self._sealed.kept)
         self._graph.output(kept)
-        return torch.fx.GraphModule(torch.nn.Module(), self._graph, "Program")
+        return self._graph
 
     def _placeholder(self, name: str) -> torch.fx.Node:
         root = self._graph._root
@@ -257,9 +264,7 @@ class GraphBuilder:
             return (output[0],)
         _, slot, dtype, flags, numbers = output
         geometry = self._geometry(dtype, flags, numbers)
-        returns = getattr(getattr(node.target, "_schema", None), "returns", (None,))
-        single = len(returns) == 1 and "[]" not in str(getattr(returns[0], "type", ""))
-        if not single:
+        if not _gives_one_tensor(node.target):
             node = self._graph.call_function(_operator.getitem, (node, index))
         node.meta["slot"] = slot
         node.meta["geometry"] = None if node.target is make_generator else geometry

@@ -28,16 +28,6 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@hookspec
-def genie_configure(settings: Settings) -> None:
-    """Prepare the plugin.
-
-    When: once in a process, after all plugins are registered, before any other hook.
-    settings: the process's settings, read from the environment.
-    Errors: a plugin that raises here is unloaded and shown as failed; the others go on.
-    """
-
-
 @hookspec(firstresult=True)
 def genie_infer_outputs(call: OpCall) -> list[TensorSpec] | None:
     """Say what an op's outputs look like, without computing them.
@@ -103,7 +93,8 @@ def genie_make_executor(device: str, settings: Settings) -> Executor | None:
 def genie_cli(cli: click.Group) -> None:
     """Add subcommands to the `genie` command.
 
-    When: the command's help is shown, or a command is asked for that is not built in.
-    cli: the group to call `add_command` on; built-in names cannot be replaced.
-    Errors: a plugin that raises here is named on stderr; the command goes on without it.
+    When: the command's help is shown, or one of these commands is asked for.
+    cli: the group to call `add_command` on, which refuses a name that is taken. Genie's own
+    plugins come first; to replace a command of theirs, block the plugin.
+    Errors: a plugin that raises here is named on stderr; the others' commands are there.
     """

@@ -72,7 +72,7 @@ class PluginManager:
         return self._pluggy.hook
 
     def load(self, settings: Settings) -> None:
-        """Find, import, register and configure plugins, in the order of their names.
+        """Find, import and register plugins, in the order of their names.
 
         Raises nothing for a plugin's fault; `status()` has what failed.
         """
@@ -82,10 +82,21 @@ class PluginManager:
         self._entries = [_Entry(point) for point in points]
         for entry in self._entries:
             self._load(entry, settings)
-        for entry in self._entries:
-            if entry.state == "loaded":
-                self._configure(entry, settings)
         self._note_missing(settings)
+
+    def call_each(self, hook: str, **arguments: Any) -> list[GenieError]:
+        """Call a hook of each plugin by itself, so that one's failure costs the others nothing.
+
+        Genie's own plugins come first. Returns the errors of those that failed.
+        """
+        failures = []
+        for entry in sorted(self._entries, key=_from_elsewhere):
+            others = [other for other in self._pluggy.get_plugins() if other is not entry.plugin]
+            try:
+                self._pluggy.subset_hook_caller(hook, others)(**arguments)
+            except GenieError as error:
+                failures.append(error)
+        return failures
 
     def status(self) -> list[PluginStatus]:
         """Every plugin found, blocked and broken ones too, sorted by name."""
@@ -130,14 +141,6 @@ class PluginManager:
                 entry.point.name, "", "it has no hooks; mark its functions @genie_core.hookimpl"
             )
         self._pluggy.check_pending()
-
-    def _configure(self, entry: _Entry, settings: Settings) -> None:
-        others = [other for other in self._pluggy.get_plugins() if other is not entry.plugin]
-        caller = self._pluggy.subset_hook_caller("genie_configure", others)
-        try:
-            caller(settings=settings)
-        except GenieError as error:
-            self._unload(entry, error)
 
     def _unload(self, entry: _Entry, error: Exception) -> None:
         if self._pluggy.has_plugin(entry.point.name):
@@ -208,6 +211,10 @@ def _find() -> list[EntryPoint]:
     """
     finder: NamedExtensionManager[object] = NamedExtensionManager(hookspecs.GROUP, names=[])
     return list(finder.list_entry_points())
+
+
+def _from_elsewhere(entry: _Entry) -> bool:
+    return not entry.point.value.startswith("genie_plugins.")
 
 
 def _blocked(name: str, settings: Settings) -> str:

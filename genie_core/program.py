@@ -52,10 +52,10 @@ def encode_program(sealed: _native.Sealed, origin_text: Callable[[int], str]) ->
     return encode_graph(graph, sealed)
 
 
-def encode_graph(graph: torch.fx.GraphModule, sealed: _native.Sealed) -> EncodedProgram:
+def encode_graph(graph: torch.fx.Graph, sealed: _native.Sealed) -> EncodedProgram:
     """Encode `graph`; `sealed` says which slots a run binds and keeps."""
     encoder = _Encoder()
-    for node in graph.graph.nodes:
+    for node in graph.nodes:
         if "op" in node.meta:
             encoder.add(node)
     code = protocol.encode(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import genie_core
 
 if TYPE_CHECKING:
+    import click
+
     from genie_core.contracts import Executor
 
 
@@ -17,3 +19,11 @@ def genie_make_executor(device: str) -> Executor | None:
     from genie_plugins.executor.host import ExecutorHost
 
     return ExecutorHost(resolve(device))
+
+
+@genie_core.hookimpl
+def genie_cli(cli: click.Group) -> None:
+    """Add `genie serve`."""
+    from genie_plugins.executor.command import serve
+
+    cli.add_command(serve)

@@ -27,6 +27,15 @@ at::Tensor dropout(const at::Tensor& input, double p, bool train) {
   return input.mul(noise);
 }
 
+// Lets Module.to() move parameters in place, as it does for cuda: optimizers and tied weights keep
+// theirs. PyTorch's own list of compatible backends leaves PrivateUse1 out.
+bool has_compatible_shallow_copy_type(const at::Tensor& self, const at::Tensor& from) {
+  const auto is_plain = [](const at::Tensor& tensor) {
+    return tensor.layout() == c10::kStrided && (tensor.is_cpu() || tensor.device().is_privateuseone());
+  };
+  return is_plain(self) && is_plain(from);
+}
+
 #if GENIE_SDP_STUB
 // The same metadata on the CPU, without memory behind it.
 at::Tensor cpu_twin(const at::Tensor& tensor) {
@@ -58,5 +67,12 @@ REGISTER_PRIVATEUSE1_DISPATCH(_fused_sdp_choice_stub, &genie::choose_attention)
 }
 #endif
 
-TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, m) { m.impl("dropout", TORCH_FN(genie::dropout)); }
-TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) { m.impl("dropout", TORCH_FN(genie::dropout)); }
+TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, m) {
+  m.impl("dropout", TORCH_FN(genie::dropout));
+  m.impl("_has_compatible_shallow_copy_type", TORCH_FN(genie::has_compatible_shallow_copy_type));
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("dropout", TORCH_FN(genie::dropout));
+  m.impl("_has_compatible_shallow_copy_type", TORCH_FN(genie::has_compatible_shallow_copy_type));
+}

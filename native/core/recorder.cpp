@@ -271,6 +271,41 @@ c10::IValue decode_result(Decoder& in, const CallWriter& call, uint64_t& next_id
   }
 }
 
+// Keeps what the executor said of an op whose outputs depend on its signature alone.
+void learn_outputs(Signature* asked, const CallWriter& call, const std::vector<c10::IValue>& results) {
+  auto answer = std::make_unique<Signature>();
+  answer->op = asked->op;
+  const auto describe = [&](const at::Tensor& tensor) {
+    OutputSpec spec;
+    if (!tensor.defined()) {
+      spec.kind = OutputSpec::Undefined;
+    } else {
+      spec.geometry = geometry_of(tensor);
+      spec.nbytes = tensor.storage().nbytes();
+      for (size_t i = 0; i < call.operands.size(); ++i) {
+        if (call.operands[i].tensor != tensor.unsafeGetTensorImpl()) continue;
+        spec.kind = OutputSpec::Alias;
+        spec.operand = static_cast<int>(i);
+      }
+    }
+    answer->outputs.push_back(spec);
+  };
+  for (const auto& result : results) {
+    if (result.isTensor()) {
+      answer->returns.push_back(-1);
+      describe(result.toTensor());
+    } else if (result.isTensorList()) {
+      const auto list = result.toTensorVector();
+      answer->returns.push_back(static_cast<int>(list.size()));
+      for (const auto& tensor : list) describe(tensor);
+    } else {
+      return;
+    }
+  }
+  const CoreLock lock;
+  signatures().learn(asked, call, std::move(answer));
+}
+
 // A flush that failed before it sealed leaves no trace behind that would block everybody.
 void abandon_tail(int device, uint32_t epoch) {
   const CoreLock lock;
@@ -303,6 +338,7 @@ std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& ca
   uint64_t next_id = in.varint();
   std::vector<c10::IValue> results(in.count());
   for (auto& result : results) result = decode_result(in, call, next_id);
+  if (signature->learns) learn_outputs(signature, call, results);
   return results;
 }
 
@@ -349,7 +385,7 @@ Signature* learn(OpInfo& info, const torch::jit::Stack& stack, size_t first, con
   fresh->op = &info;
   const CoreLock lock;
   ++state(key.device).counters.signature_misses;
-  if (auto* found = signatures().find(key, hash)) return found;
+  if (auto* found = signatures().find(key, hash)) return found->learned != nullptr ? found->learned : found;
   return signatures().insert(key, hash, std::move(fresh));
 }
 
@@ -390,6 +426,7 @@ void record(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stac
     TraceLock lock(call->device);
     signature = signatures().find(*call, hash);
     if (signature != nullptr) {
+      if (signature->learned != nullptr) signature = signature->learned;
       ++state(call->device).counters.signature_hits;
       if (signature->kind == Signature::Known) return finish_known(signature, *call, lock, arguments, stack);
     }

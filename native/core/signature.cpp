@@ -308,7 +308,8 @@ Signature* SignatureCache::find(const CallWriter& call, uint64_t hash) const {
   }
 }
 
-Signature* SignatureCache::insert(const CallWriter& call, uint64_t hash, std::unique_ptr<Signature> signature) {
+void SignatureCache::complete(Signature& fresh, const CallWriter& call, uint64_t hash) {
+  auto* signature = &fresh;
   signature->hash = hash;
   signature->structure = call.structure;
   signature->literals = call.literals;
@@ -325,6 +326,18 @@ Signature* SignatureCache::insert(const CallWriter& call, uint64_t hash, std::un
     }
   }
   signature->structure_id = intern_structure(*signature);
+}
+
+void SignatureCache::learn(Signature* asked, const CallWriter& call, std::unique_ptr<Signature> answer) {
+  if (asked->learned != nullptr) return;
+  complete(*answer, call, asked->hash);
+  answer->pins = asked->pins = 1;  // they refer to each other: neither is evicted
+  asked->learned = answer.get();
+  owned_.push_back(std::move(answer));
+}
+
+Signature* SignatureCache::insert(const CallWriter& call, uint64_t hash, std::unique_ptr<Signature> signature) {
+  complete(*signature, call, hash);
   owned_.push_back(std::move(signature));
   if (owned_.size() * 2 > table_.size()) {
     rebuild(table_.size() * 2);
@@ -343,7 +356,9 @@ void SignatureCache::place(Signature* signature) {
 
 void SignatureCache::rebuild(size_t size) {
   table_.assign(size, nullptr);
-  for (const auto& signature : owned_) place(signature.get());
+  for (const auto& signature : owned_) {
+    if (signature->learned == nullptr) place(signature.get());
+  }
 }
 
 void SignatureCache::evict() {

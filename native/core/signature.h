@@ -89,6 +89,8 @@ struct Signature {
   size_t operand_count = 0;
   std::vector<OutputSpec> outputs;
   std::vector<int> returns;  // per return: -1 one tensor, else the length of the list
+  bool learns = false;           // AskExecutor: the first answer holds for all later calls
+  Signature* learned = nullptr;  // what that answer was
   std::vector<OutputSpec> resized;  // operands whose geometry the op changes (out= that resizes)
 };
 
@@ -123,6 +125,8 @@ class SignatureCache {
  public:
   Signature* find(const CallWriter& call, uint64_t hash) const;
   Signature* insert(const CallWriter& call, uint64_t hash, std::unique_ptr<Signature> signature);
+  // Puts an answer beside the question that `asked` stands for.
+  void learn(Signature* asked, const CallWriter& call, std::unique_ptr<Signature> answer);
   size_t size() const { return owned_.size(); }
   bool crowded() const { return owned_.size() > kLimit; }
   void evict();
@@ -133,6 +137,7 @@ class SignatureCache {
   static constexpr size_t kLimit = 1 << 16;
   void rebuild(size_t size);
   void place(Signature* signature);
+  static void complete(Signature& signature, const CallWriter& call, uint64_t hash);
 };
 
 inline uint64_t mix(uint64_t hash, uint64_t value) {

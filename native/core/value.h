@@ -11,7 +11,9 @@
 
 namespace genie {
 
-constexpr int kMaxDevices = 64;
+// Autograd starts a thread for each index that the guard reports, once and for all at the first
+// backward: it is told of all that may come, so that a device can be connected later.
+constexpr int kMaxDevices = 16;
 
 // Owned by the DataPtr of the client's StorageImpl (or by a generator). When its owner goes, it
 // moves to its device's drop list and is deleted once the free has been put into a message.

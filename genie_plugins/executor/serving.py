@@ -6,6 +6,7 @@ Knows contracts only: which transport and which executor is the plugins' affair.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import threading
@@ -147,6 +148,7 @@ def serve(
     Raises what opening the listener or making the executor raises.
     """
     if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # outranks what a client asks for
         _set_threads(threads)
     executor = make_executor(device, settings)
     try:

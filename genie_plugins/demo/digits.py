@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from genie_core.demo.report import Outcome, measured, timed
+from genie_plugins.demo.report import Outcome, measured, timed
 
 if TYPE_CHECKING:
     from rich.console import Console

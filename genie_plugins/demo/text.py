@@ -12,7 +12,7 @@ import torch
 from sklearn.datasets import load_digits
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from genie_core.demo.report import Outcome, measured, timed
+from genie_plugins.demo.report import Outcome, measured, timed
 
 if TYPE_CHECKING:
     from rich.console import Console

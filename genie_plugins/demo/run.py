@@ -74,7 +74,7 @@ def _far_side(console: Console, device: str) -> Iterator[torch.device]:
 
 
 def _run(console: Console, device: torch.device) -> int:
-    from genie_core.demo import digits, report, text
+    from genie_plugins.demo import digits, report, text
 
     outcomes = [digits.compare(console, device), *text.compare(console, device)]
     console.print(report.table(device, outcomes))
