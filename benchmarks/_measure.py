@@ -24,7 +24,7 @@ def far_side(device: str) -> Iterator[torch.device]:
         yield torch.device("cpu")
         return
     import genie_core
-    from genie_core.launch import executor_process
+    from genie_plugins.demo.launch import executor_process
 
     with executor_process(threads=THREADS) as executor:
         yield genie_core.connect(executor.url)

@@ -1,10 +1,11 @@
-"""The command `genie`. Each subcommand imports what it needs when it runs."""
+"""The command `genie`: shows the plugins, which bring its other subcommands."""
 
 from __future__ import annotations
 
-import sys
+import json
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import rich_click as click
 
 from genie_core.errors import GenieError
@@ -12,12 +13,9 @@ from genie_core.errors import GenieError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-
-    from genie_core.doctor import Check
     from genie_core.plugins import PluginStatus
 
-_STATE_STYLE = {"loaded": "green", "blocked": "yellow", "ok": "green", "note": "yellow"}
+_STATE_STYLE = {"loaded": "green", "blocked": "yellow"}
 
 
 class _Genie(click.RichGroup):
@@ -41,14 +39,15 @@ class _Genie(click.RichGroup):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            error.message += " Plugins bring commands: see `genie plugins`."
-            raise
+            where = "Plugins bring commands: see `genie plugins`."
+            raise click.UsageError(f"{error.message} {where}", ctx) from error
 
-    def add_command(self, cmd: click.Command, name: str | None = None, **panel: Any) -> None:
-        name = name or cmd.name
-        if name in self.commands:
-            raise ValueError(f"there is a command {name!r} already")
-        super().add_command(cmd, name, **panel)
+    def add_command(
+        self, cmd: click.Command, name: str | None = None, *args: Any, **panel: Any
+    ) -> None:
+        if (name or cmd.name) in self.commands:
+            raise ValueError(f"there is a command {name or cmd.name!r} already")
+        super().add_command(cmd, name, *args, **panel)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -60,10 +59,11 @@ class _Genie(click.RichGroup):
         """Let plugins add commands, once; a plugin at fault is named, and costs its own only."""
         if self._extended:
             return
-        self._extended = True
         from genie_core.plugins import manager
 
-        for failure in manager().call_each("genie_cli", cli=self):
+        found = manager()
+        self._extended = True
+        for failure in found.call_each("genie_cli", cli=self):
             click.echo(f"genie: {failure}", err=True)
 
 
@@ -81,40 +81,13 @@ def plugins(as_json: bool) -> None:
 
     rows = manager().status()
     if as_json:
-        _print_json(rows)
+        click.echo(json.dumps([attrs.asdict(row) for row in rows], indent=2))
     else:
         _show_plugins(rows)
 
 
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
-    """Check the installation: what is missing, and how to get it. Exits 1 if something is."""
-    from genie_core.doctor import examine
-
-    checks = examine()
-    if as_json:
-        _print_json(checks)
-    else:
-        _show_checks(checks)
-    sys.exit(any(check.state == "missing" for check in checks))
-
-
-def _print_json(rows: Sequence[Any]) -> None:
-    import json
-
-    import attrs
-
-    click.echo(json.dumps([attrs.asdict(row) for row in rows], indent=2))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()
-
-
 def _show_plugins(rows: Sequence[PluginStatus]) -> None:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -126,20 +99,7 @@ def _show_plugins(rows: Sequence[PluginStatus]) -> None:
         version = Text(f"{row.dist} {row.version}".strip())
         hooks = Text("\n".join(hook.removeprefix("genie_") for hook in row.hooks))
         table.add_row(Text(row.name), version, state, hooks, Text(row.reason))
-    _console().print(table)
-
-
-def _show_checks(checks: Sequence[Check]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Installation", title_justify="left")
-    for heading in ("what", "state", "found", "what to do"):
-        table.add_column(heading, overflow="fold")
-    for check in checks:
-        state = Text(check.state, _STATE_STYLE.get(check.state, "red"))
-        table.add_row(Text(check.name), state, Text(check.found), Text(check.remedy))
-    _console().print(table)
+    Console().print(table)
 
 
 if __name__ == "__main__":

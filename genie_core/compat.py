@@ -23,12 +23,12 @@ def check_build(built: str) -> None:
 def name_device(module: types.ModuleType) -> None:
     """Give PrivateUse1 its name, its module and the tensor, module and storage methods."""
     if torch._C._get_privateuse1_backend_name() != NAME:
-        torch.utils.rename_privateuse1_backend(NAME)
+        torch.utils.rename_privateuse1_backend(NAME)  # type: ignore[attr-defined]
     if not hasattr(torch, NAME):
         torch._register_device_module(NAME, module)
     # Makes torch.Tensor.is_remote_accelerator, Module.remote_accelerator() and their kin.
     if not hasattr(torch.Tensor, f"is_{NAME}"):
-        torch.utils.generate_methods_for_privateuse1_backend(
+        torch.utils.generate_methods_for_privateuse1_backend(  # type: ignore[attr-defined]
             for_tensor=True, for_module=True, for_packed_sequence=True, for_storage=True
         )
 

@@ -173,7 +173,8 @@ def _index(device: torch.device | str | int | None) -> int:
     device = torch.device(device)
     if device.type != NAME:
         raise ValueError(f"expected a {NAME} device, not {device}")
-    return current_device() if device.index is None else device.index
+    index: int | None = device.index  # torch's own annotation forgets None
+    return current_device() if index is None else index
 
 
 _PUBLIC = (

@@ -121,7 +121,9 @@ class Dispatcher:
         if device in self._sessions:
             self._sessions[device].synchronize()
 
-    def fallback(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], device: int) -> Any:
+    def fallback(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], device: int
+    ) -> Any:
         """Run an op that the executor lacks by the `genie_fallback` hook."""
         from genie_core.errors import CaptureError
         from genie_core.graph import operator

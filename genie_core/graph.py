@@ -8,6 +8,7 @@ the same storage. Lifted literals are placeholders of numbers. The graph runs on
 from __future__ import annotations
 
 import operator as _operator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -95,7 +96,7 @@ def host_scalar(dtype: torch.dtype, wrapped: bool, low: int, high: int) -> torch
     return tensor * 1 if wrapped else tensor
 
 
-STEPS = {
+STEPS: dict[str, Callable[..., Any]] = {
     "genie::alloc": alloc,
     "genie::resize": resize,
     "genie::make_generator": make_generator,
@@ -157,8 +158,10 @@ class GraphBuilder:
     def _placeholder(self, name: str) -> torch.fx.Node:
         root = self._graph._root
         anchor = self._last_placeholder
-        with self._graph.inserting_after(anchor) if anchor else self._graph.inserting_before(
-            root.next
+        with (
+            self._graph.inserting_after(anchor)
+            if anchor
+            else self._graph.inserting_before(root.next)
         ):
             self._last_placeholder = self._graph.placeholder(name)
         return self._last_placeholder
@@ -202,7 +205,7 @@ class GraphBuilder:
             self._views[key] = node
         return self._views[key]
 
-    def _arg(self, arg: tuple[Any, ...], kind: str) -> Any:
+    def _arg(self, arg: tuple[Any, ...], kind: str) -> Any:  # noqa: C901 (a line for each kind)
         match arg:
             case (0,) | (13, _):
                 return None
@@ -224,18 +227,14 @@ class GraphBuilder:
                 return torch.device(compat.NAME)
             case (11, words, dtype, wrapped):
                 low, high = (self._arg(word, kind) for word in words)
-                return self._graph.call_function(
-                    host_scalar, (dtype_of(dtype), wrapped, low, high)
-                )
+                return self._graph.call_function(host_scalar, (dtype_of(dtype), wrapped, low, high))
             case (12, parts):
                 return complex(*(self._arg(part, kind) for part in parts))
             case (_, value):
                 return value
         raise AssertionError(f"unknown argument {arg}")
 
-    def _op(
-        self, name: str, args: list[Any], outputs: list[tuple[Any, ...]], origin: int
-    ) -> None:
+    def _op(self, name: str, args: list[Any], outputs: list[tuple[Any, ...]], origin: int) -> None:
         implicit = [arg[1] for arg in args if arg[0] == 13]
         args = [arg for arg in args if arg[0] != 13]
         node = self._call(name, args)

@@ -17,9 +17,10 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from genie_core._native import OpCall, Specs
     from genie_core.contracts import Channel, Executor, Listener
     from genie_core.settings import Settings
-    from genie_core.values import FallbackCall, OpCall, TensorSpec
+    from genie_core.values import FallbackCall, TensorSpec
 
 PROJECT = "genie"
 GROUP = "genie.plugins"
@@ -29,26 +30,28 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec(firstresult=True)
-def genie_infer_outputs(call: OpCall) -> list[TensorSpec] | None:
+def genie_infer_outputs(call: OpCall) -> list[TensorSpec] | Specs | None:
     """Say what an op's outputs look like, without computing them.
 
     When: at the first sight of a signature (op, dtypes, sizes, strides, literals); the answer
     is kept, so that later calls of that signature ask nobody.
-    call: the op with its arguments, device tensors as meta tensors.
-    Returns: one spec for each tensor output, flat, in order; or None for "not me". If nobody
-    knows, the device flushes and asks the executor (a data-dependent shape).
+    call: the op's `name`; `arguments()`, its (args, kwargs) with the user's own tensors, whose
+    values must not be read here; `infer_meta()`, what its own meta kernel says.
+    Returns: one spec for each tensor output, flat, in order, or what `infer_meta()` returned;
+    or None for "not me". If nobody knows, the device flushes and asks the executor (a
+    data-dependent shape).
     Errors: raise `OpRaised` around an error of the op itself, so that the user sees eager's.
     """
 
 
 @hookspec(firstresult=True)
-def genie_fallback(call: FallbackCall) -> object:
+def genie_fallback(call: FallbackCall) -> tuple[object] | None:
     """Run an op that the executor lacks in some other way.
 
     When: each time such an op is called; it is slow, so be loud (once for each op).
     call: the op, its real arguments, why the executor cannot run it, and where it was called.
-    Returns: the op's result, in-place effects already applied; or None for "not me". If nobody
-    helps, the user gets a `CaptureError`.
+    Returns: a tuple of one, the op's result, in-place effects already applied; or None for "not
+    me". If nobody helps, the user gets a `CaptureError`.
     Errors: raise `OpRaised` around an error of the op itself.
     """
 

@@ -5,18 +5,18 @@ The forms of :class:`genie_core.protocol.ProgramCode`:
 - ``tensors``: ``[slot, dtype, flags, [offset, *sizes, *strides], [[position, symbol], …]]``;
   positions count in the list of numbers, which holds 0 where a symbol stands.
 - ``ops``: ``[name, [argument, …], [output, …]]``.
-- an argument: ``[0]`` none, ``[1, tensor]``, ``[2, slot]`` a generator or whole value, ``[3, int]``,
-  ``[4, symbol]`` an int, ``[5, float]``, ``[6, symbol]`` a float, ``[7, bool]``, ``[8, str]``,
-  ``[9, [argument, …]]``, ``[10]`` the executor's device, ``[11, [low, high], dtype, wrapped]`` a
-  0-dim CPU tensor by its bits, ``[12, [real, imaginary]]``, ``[13, slot]`` the generator of a
-  random op that takes none.
+- an argument: ``[0]`` none, ``[1, tensor]``, ``[2, slot]`` a generator or whole value,
+  ``[3, int]``, ``[4, symbol]`` an int, ``[5, float]``, ``[6, symbol]`` a float, ``[7, bool]``,
+  ``[8, str]``, ``[9, [argument, …]]``, ``[10]`` the executor's device,
+  ``[11, [low, high], dtype, wrapped]`` a 0-dim CPU tensor by its bits,
+  ``[12, [real, imaginary]]``, ``[13, slot]`` the generator of a random op that takes none.
 - an output: ``[0, slot, tensor]`` new, ``[1]`` an argument itself, ``[2]`` undefined.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import torch
@@ -118,7 +118,7 @@ class _Encoder:
         if "symbol" in node.meta:
             return [6 if node.meta.get("real") else 4, node.meta["symbol"]]
         if node.target is host_scalar:
-            dtype, wrapped, low, high = node.args
+            dtype, wrapped, low, high = cast("tuple[Any, ...]", node.args)
             return [11, [self._arg(low), self._arg(high)], _native.dtype_code(dtype), wrapped]
         geometry = node.meta["geometry"]
         if geometry is None:
@@ -161,4 +161,3 @@ def _constant(arg: Any) -> list[Any]:
     if isinstance(arg, torch.device):
         return [10]
     return [3, _CODES[arg]]
-

@@ -1,10 +1,11 @@
 """The typed messages between a session and its executor.
 
 One transport message is a list of buffers. The first is the msgpack encoding of ``list[Request]``
-(client to executor) or of one :data:`Reply` (executor to client); the others are raw bytes, consumed
-in order by the :class:`Put` requests of the list, or carried by a :class:`Data` reply. Requests are
-handled strictly in order. The hot payloads (:class:`Run`, :class:`Outputs`) are opaque here: the
-native recorder writes them and the native replay reads them, with every length checked.
+(client to executor) or of one :data:`Reply` (executor to client); the others are raw bytes,
+consumed in order by the :class:`Put` requests of the list, or carried by a :class:`Data` reply.
+Requests are handled strictly in order. The hot payloads (:class:`Run`, :class:`Outputs`) are
+opaque here: the native recorder writes them and the native replay reads them, with every length
+checked.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class Hello(_Message, frozen=True):
 
 
 class Define(_Message, frozen=True):
-    """Names a program for this session; ``code`` is the msgpack of :class:`ProgramCode`. No reply."""
+    """Names a program for this session. No reply.
+
+    ``code`` is the msgpack of :class:`ProgramCode`.
+    """
 
     program: int
     name: bytes
@@ -107,7 +111,10 @@ class Done(_Message, frozen=True):
 
 
 class Failed(_Message, frozen=True):
-    """What went wrong on the executor: ``kind`` is an exception's name; ``program`` and ``index`` find the op."""
+    """What went wrong on the executor.
+
+    ``kind`` is an exception's name; ``program`` and ``index`` find the op.
+    """
 
     kind: str
     message: str
@@ -124,8 +131,8 @@ class ProgramCode(msgspec.Struct, frozen=True, array_like=True):
     """A program as it travels; :mod:`genie_core.program` documents the nested forms.
 
     ``slots`` counts the values it touches, ``symbols`` the lifted literals, ``kept`` lists the new
-    slots that outlive a run by default. ``tensors`` and ``ops`` are checked one by one by the native
-    replay when the program is defined.
+    slots that outlive a run by default. ``tensors`` and ``ops`` are checked one by one by the
+    native replay when the program is defined.
     """
 
     slots: int

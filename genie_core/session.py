@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genie_core import _native, protocol
-from genie_core.errors import ConnectionFailed, ConnectionLost, GenieError, ProtocolError, RemoteError
+from genie_core.errors import (
+    ConnectionFailed,
+    ConnectionLost,
+    GenieError,
+    ProtocolError,
+    RemoteError,
+)
 from genie_core.log import get_logger
 from genie_core.program import encode_program
 from genie_core.settings import Settings
@@ -27,7 +33,7 @@ _EAGER_ERRORS: dict[str, type[Exception]] = {
     "TypeError": TypeError,
     "NotImplementedError": NotImplementedError,
     "RuntimeError": RuntimeError,
-    "LinAlgError": torch.linalg.LinAlgError,
+    "LinAlgError": torch.linalg.LinAlgError,  # type: ignore[attr-defined]
     "OutOfMemoryError": getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError),
 }
 
@@ -92,10 +98,10 @@ class Session:
 
     # Flushes ---------------------------------------------------------------------------------
 
-    def flush(self, reason: str, tail: bool = False) -> bytes | None:
+    def flush(self, reason: str, tail: bool = False) -> bytes | None:  # noqa: ARG002
         """Send the open trace. With `tail`, return the encoded outputs of its last op."""
         with self._lock:
-            sealed = _native.seal(self._device)
+            sealed = _native.seal(self._device, reason != "size")
             if sealed.freed:
                 self._outbox.append(protocol.Free(sealed.freed))
             if not sealed.program:
@@ -207,7 +213,8 @@ class Session:
         except ConnectionLost as error:
             self._lost = error
             raise
-        return protocol.decode_reply(self._received[0])
+        reply: protocol.Reply = protocol.decode_reply(self._received[0])
+        return reply
 
     def _ask(self, request: protocol.Request, expected: type[Any]) -> Any:
         reply = self._exchange(request)

@@ -27,16 +27,6 @@ class TensorSpec:
 
 
 @attrs.frozen(eq=False)
-class OpCall:
-    """A call whose outputs are to be inferred; device tensors appear in it as meta tensors."""
-
-    op: OpOverload
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    device: str
-
-
-@attrs.frozen(eq=False)
 class FallbackCall:
     """A call that the executor cannot run, with the user's own tensors.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
-    from genie_core.launch import ExecutorProcess
+    from genie_plugins.demo.launch import ExecutorProcess
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,7 +36,7 @@ def device() -> torch.device:
 @pytest.fixture
 def executor_process() -> Iterator[ExecutorProcess]:
     """A `genie serve` on TCP loopback, in a process of its own that the test may kill."""
-    from genie_core.launch import executor_process
+    from genie_plugins.demo.launch import executor_process
 
     with executor_process() as executor:
         yield executor
@@ -45,15 +45,28 @@ def executor_process() -> Iterator[ExecutorProcess]:
 @pytest.fixture(scope="session")
 def shared_executor() -> Iterator[ExecutorProcess]:
     """As `executor_process`, one for the whole run: not to be killed or stopped."""
-    from genie_core.launch import executor_process
+    from genie_plugins.demo.launch import executor_process
 
     with executor_process() as executor:
         yield executor
 
 
 @pytest.fixture(scope="session")
-def remote_device(shared_executor: ExecutorProcess) -> torch.device:
-    """A device whose executor is the `shared_executor`, over TCP."""
+def connect(device: torch.device) -> Callable[[str], torch.device]:
+    """`genie_core.connect`, with index 0 left to the embedded executor that other tests use."""
+    if device.type == "cpu":
+        pytest.skip("a rehearsal has no executors")
+    import torch
+
     import genie_core
 
-    return genie_core.connect(shared_executor.url)
+    torch.zeros(1, device=device).cpu()
+    return genie_core.connect
+
+
+@pytest.fixture(scope="session")
+def remote_device(
+    connect: Callable[[str], torch.device], shared_executor: ExecutorProcess
+) -> torch.device:
+    """A device whose executor is the `shared_executor`, over TCP."""
+    return connect(shared_executor.url)

@@ -61,7 +61,7 @@ def _far_side(console: Console, device: str) -> Iterator[torch.device]:
         yield torch.device(device)
         return
     import genie_core
-    from genie_core.launch import executor_process
+    from genie_plugins.demo.launch import executor_process
 
     with console.status("Starting an executor …"):
         stack = contextlib.ExitStack()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @genie_core.hookimpl(trylast=True)
-def genie_fallback(call: FallbackCall) -> object:
+def genie_fallback(call: FallbackCall) -> tuple[object]:
     """Run `call` some other way; its result comes as a tuple of one."""
     from genie_plugins.fallback.run import run
 

@@ -36,9 +36,7 @@ def _tell(call: FallbackCall, way: str) -> None:
     _log.warning("fallback", op=name, way=way, reason=call.reason, where=call.where)
     if name not in _told:
         _told.add(name)
-        warnings.warn(
-            f"{name} runs by {way}: {call.reason} (first at {call.where})", stacklevel=2
-        )
+        warnings.warn(f"{name} runs by {way}: {call.reason} (first at {call.where})", stacklevel=2)
 
 
 def _decomposition(op: Any) -> Any:

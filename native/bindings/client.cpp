@@ -355,9 +355,9 @@ py::list kept_slots(const Program& program) {
 
 // ---- the device, for Python ------------------------------------------------------------------
 
-Sealed seal_released(int device) {
+Sealed seal_released(int device, bool waits) {
   const py::gil_scoped_release release;
-  return seal(device);
+  return seal(device, waits);
 }
 
 py::dict counters_dict(int device) {

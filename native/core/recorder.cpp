@@ -480,7 +480,7 @@ at::Tensor record_get_state(Value* generator) {
   return ask_executor(signature, call.writer).at(0).toTensor();
 }
 
-Sealed seal(int device) {
+Sealed seal(int device, bool waits) {
   const CoreLock lock;
   auto& current = state(device);
   auto& trace = current.trace;
@@ -506,6 +506,7 @@ Sealed seal(int device) {
     sealed.freed.clear();
   }
   trace.clear();
+  trace.early_flushes = waits ? 0 : trace.early_flushes + 1;
   if (signatures().crowded()) {
     bool idle = true;
     for (int i = 0; i < kMaxDevices; ++i) idle = idle && state(i).trace.ops.empty();

@@ -24,7 +24,8 @@ void record_set_state(Value* generator, const at::Tensor& state);
 at::Tensor record_get_state(Value* generator);
 
 // Takes the trace of a device, with the frees since the last flush. Called with no lock held.
-Sealed seal(int device);
+// `waits`: the caller is going to wait for the executor.
+Sealed seal(int device, bool waits);
 
 // Before a read: makes sure that the executor will know the value.
 void materialize(Value* value);

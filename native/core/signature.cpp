@@ -88,6 +88,8 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle) : op(handle), name(toString(ha
   }
   literal_scalars = shape_depends_on_floats(name);
   uploads_indices = takes_host_indices(name);
+  contraction = name.find("mm") != std::string::npos || name.find("conv") != std::string::npos ||
+                name.find("attention") != std::string::npos;
   random = handle.hasTag(at::Tag::nondeterministic_seeded);
   implicit_random = random && !has_generator;
   host_computable = !random && !has_generator && tensors_only && starts_with(name, "aten::");
@@ -308,6 +310,28 @@ Signature* SignatureCache::find(const CallWriter& call, uint64_t hash) const {
   }
 }
 
+namespace {
+
+// Estimated to keep an executor busy for longer than it costs to send a program: a contraction of
+// some millions of multiplications, or an op on a megabyte.
+bool is_heavy(const Signature& signature, const CallWriter& call) {
+  constexpr double kMultiplications = 2e6;
+  constexpr int64_t kElements = 1 << 18;
+  if (signature.op == nullptr) return false;
+  double product = 1;
+  int64_t elements = 0;
+  for (const auto& operand : call.operands) {
+    if (operand.tensor == nullptr) continue;
+    elements += operand.tensor->numel();
+    if (operand.tensor->dim() > 1) product *= static_cast<double>(operand.tensor->numel());
+  }
+  if (elements >= kElements) return true;
+  // |A|·|B|·|C| of a matrix product is (M·K·N)²: bounded from below by the operands alone.
+  return signature.op->contraction && product >= kMultiplications * 128;
+}
+
+}  // namespace
+
 void SignatureCache::complete(Signature& fresh, const CallWriter& call, uint64_t hash) {
   auto* signature = &fresh;
   signature->hash = hash;
@@ -326,6 +350,7 @@ void SignatureCache::complete(Signature& fresh, const CallWriter& call, uint64_t
     }
   }
   signature->structure_id = intern_structure(*signature);
+  signature->heavy = is_heavy(*signature, call);
 }
 
 void SignatureCache::learn(Signature* asked, const CallWriter& call, std::unique_ptr<Signature> answer) {

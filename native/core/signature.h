@@ -53,6 +53,7 @@ struct OpInfo {
   bool literal_scalars = false;  // arange, upsample…: floats decide the shape
   bool implicit_random = false;  // draws from the default generator and has no generator argument
   bool random = false;
+  bool contraction = false;      // a product of matrices or a convolution
   bool uploads_indices = false;  // takes CPU index tensors beside device tensors
   bool host_computable = true;
 
@@ -89,6 +90,7 @@ struct Signature {
   size_t operand_count = 0;
   std::vector<OutputSpec> outputs;
   std::vector<int> returns;  // per return: -1 one tensor, else the length of the list
+  bool heavy = false;            // worth starting at once on the executor
   bool learns = false;           // AskExecutor: the first answer holds for all later calls
   Signature* learned = nullptr;  // what that answer was
   std::vector<OutputSpec> resized;  // operands whose geometry the op changes (out= that resizes)

@@ -2,6 +2,7 @@
 
 #include "codec.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <tuple>
@@ -9,6 +10,7 @@
 namespace genie {
 namespace {
 
+constexpr size_t kHeavyMin = 10;
 constexpr size_t kFlushMin = 96;
 constexpr size_t kFlushMax = 512;
 constexpr uint64_t kBoundaryMask = 31;
@@ -68,6 +70,9 @@ void Trace::clear() {
 }
 
 bool Trace::should_flush() const {
+  // An executor that waits is given its first work early, then ever larger pieces.
+  const size_t enough = kHeavyMin << std::min(early_flushes, 16U);
+  if (enough < kFlushMin && ops.size() >= enough && ops.back().signature->heavy) return true;
   if (ops.size() < kFlushMin) return false;
   return ops.size() >= kFlushMax || (boundary >> 20 & kBoundaryMask) == 0;
 }

@@ -30,6 +30,7 @@ struct Trace {
   uint64_t hash = 0;
   uint64_t boundary = 0;  // rolling hash of the ops alone, for content-defined flushes
   uint32_t epoch = 1;
+  uint32_t early_flushes = 0;  // since the executor was last waited for
   bool prefix_known = true;
   bool tail = false;  // the last op's outputs come back with the reply
 

@@ -1,61 +1,74 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from genie_core import cli, doctor, plugins, serving
-from genie_core.errors import ConnectionFailed, ConnectionLost, PluginError, SettingsError
-from genie_core.plugins import PluginStatus
+from genie_core import cli, hookimpl, plugins
+from genie_core.errors import ConnectionFailed
+from genie_core.plugins import PluginManager, PluginStatus
 from genie_core.settings import Settings
+from genie_plugins.doctor import checks as doctor
+from genie_plugins.doctor.command import doctor as doctor_command
 
 BUILT_IN = {"demo", "serve", "plugins", "doctor", "bench"}
+
+
+@pytest.fixture(autouse=True)
+def _forget_commands(monkeypatch):
+    """Each test starts as a process does: no plugin has added commands."""
+    monkeypatch.setattr(cli.main, "commands", {"plugins": cli.main.commands["plugins"]})
+    monkeypatch.setattr(cli.main, "_extended", False)
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Make a manager the process's own."""
+    return lambda manager: monkeypatch.setattr(plugins, "_manager", manager)
 
 
 class Hooks:
     """Stands in for the manager: whatever hooks a test gives it."""
 
-    def __init__(self, **hooks):
+    def __init__(self, rows=(), **hooks):
         self.hook = self
-        self._rows = hooks.pop("rows", [])
+        self._rows = rows
         self.__dict__.update(hooks)
-
-    def genie_cli(self, cli): ...
 
     def status(self):
         return self._rows
-
-
-@pytest.fixture
-def install(monkeypatch):
-    def with_hooks(**hooks):
-        fake = Hooks(**hooks)
-        monkeypatch.setattr(plugins, "manager", lambda: fake)
-        monkeypatch.setattr(serving, "manager", lambda: fake)
-        monkeypatch.setattr(cli.main, "_extended", False)
-        return fake
-
-    return with_hooks
 
 
 def run(*args):
     return CliRunner().invoke(cli.main, args)
 
 
-def test_help_lists_the_commands(install):
-    install()
+def with_plugins(**modules):
+    """A manager with the built-in plugins and these functions as `genie_cli` of more of them."""
+    from importlib.metadata import EntryPoint
+
+    manager = PluginManager()
+    manager.load(Settings())
+    for name, genie_cli in modules.items():
+        plugin = type(name, (), {"genie_cli": staticmethod(hookimpl(tryfirst=True)(genie_cli))})
+        entry = plugins._Entry(EntryPoint(name, name, "genie.plugins"), plugin=plugin)
+        manager._pluggy.register(plugin, name=name)
+        manager._entries.insert(0, entry)
+    return manager
+
+
+def command(name, says):
+    return click.Command(name, callback=lambda: click.echo(says))
+
+
+def test_help_lists_the_commands():
     result = run("--help")
     assert result.exit_code == 0
     assert all(name in result.output for name in BUILT_IN)
+    assert set(cli.main.commands) == BUILT_IN
 
 
 def test_version():
@@ -64,25 +77,47 @@ def test_version():
     assert result.output.startswith("genie, version ")
 
 
-def test_plugins_add_commands_but_cannot_replace_built_in_ones(install):
-    def genie_cli(cli):
-        cli.add_command(click.Command("extra", callback=lambda: click.echo("extra ran")))
-        cli.add_command(click.Command("plugins", callback=lambda: click.echo("hijacked")))
-
-    install(genie_cli=genie_cli)
+def test_a_plugin_adds_a_command(use):
+    use(with_plugins(acme=lambda cli: cli.add_command(command("extra", "extra ran"))))
     assert run("extra").output == "extra ran\n"
-    assert "hijacked" not in run("plugins").output
 
 
-def test_a_plugin_that_fails_to_add_commands_is_named_and_the_rest_works(install):
-    def genie_cli(cli):
-        raise PluginError("acme", "genie_cli", "KeyError: 1")
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_no_plugin_replaces_a_built_in_command(use, name):
+    use(with_plugins(acme=lambda cli: cli.add_command(command(name, "hijacked"))))
+    assert f"there is a command '{name}' already" in run("--help").output
+    assert set(cli.main.commands) == BUILT_IN
+    assert cli.main.commands[name].help
 
-    install(genie_cli=genie_cli)
+
+def test_a_plugin_that_fails_to_add_commands_is_named_and_costs_its_own_only(use):
+    def fail(cli):
+        raise KeyError(1)
+
+    use(with_plugins(acme=fail, better=lambda cli: cli.add_command(command("extra", "extra ran"))))
+    result = run("extra")
+    assert result.exit_code == 0
+    assert "plugin 'acme' failed in hook genie_cli" in result.output
+    assert "extra ran" in result.output
+    assert set(cli.main.commands) == BUILT_IN | {"extra"}
+
+
+def test_a_command_that_no_plugin_brings_is_refused_and_says_where_they_come_from():
+    result = run("fly")
+    assert result.exit_code == 2
+    assert "genie plugins" in result.output
+
+
+def test_bad_settings_are_named_and_help_is_shown_all_the_same(use, monkeypatch):
+    use(None)
+    monkeypatch.setenv("GENIE_CONNECT_TIMEOUT", "soon")
     result = run("--help")
     assert result.exit_code == 0
-    assert "plugin 'acme' failed" in result.output
-    assert "doctor" in result.output
+    assert "GENIE_CONNECT_TIMEOUT='soon'" in result.output
+    assert "plugins" in result.output
+    result = run("serve", "tcp://127.0.0.1:0")
+    assert result.exit_code == 1
+    assert "GENIE_CONNECT_TIMEOUT='soon'" in result.output
 
 
 ROWS = [
@@ -91,15 +126,15 @@ ROWS = [
 ]
 
 
-def test_plugins_as_a_table(install):
-    install(rows=ROWS)
+def test_plugins_as_a_table(use):
+    use(Hooks(rows=ROWS))
     output = run("plugins").output
     for part in ("good", "fallback", "loaded", "failed", "[no]"):
         assert part in output
 
 
-def test_plugins_as_json(install):
-    install(rows=ROWS)
+def test_plugins_as_json(use):
+    use(Hooks(rows=ROWS))
     first, second = json.loads(run("plugins", "--json").output)
     assert first["hooks"] == ["genie_cli", "genie_fallback"]
     assert second["state"] == "failed"
@@ -122,21 +157,22 @@ def test_doctor_of_a_sound_installation():
     assert "extension" in run("doctor").output
 
 
-def test_doctor_names_what_is_missing_and_the_remedy(install, monkeypatch):
+def test_doctor_names_what_is_missing_and_the_remedy(use, monkeypatch):
     def refuse(url, settings):
         raise ConnectionFailed(url, "refused")
 
     monkeypatch.setenv("GENIE_DEVICES", "tcp://127.0.0.1:9")
-    install(genie_open_transport=refuse, rows=ROWS)
+    use(Hooks(genie_open_transport=refuse, rows=ROWS))
     checks = {check.name: check for check in doctor.examine()}
     assert checks["plugin poor"].state == "missing"
     assert checks["executors"].remedy == "no plugin for it is loaded: see `genie plugins`"
     assert "genie serve tcp://127.0.0.1:9" in checks["remote_accelerator:0"].remedy
+    cli.main.commands["doctor"] = doctor_command
     assert run("doctor").exit_code == 1
 
 
-def test_doctor_survives_bad_settings_and_a_broken_extension(install, monkeypatch):
-    install(rows=ROWS)
+def test_doctor_survives_bad_settings_and_a_broken_extension(use, monkeypatch):
+    use(Hooks(rows=ROWS))
     monkeypatch.setenv("GENIE_DEVICES", "nonsense")
     monkeypatch.setitem(sys.modules, "genie_core._native", None)
     checks = {check.name: check for check in doctor.examine()}
@@ -144,218 +180,8 @@ def test_doctor_survives_bad_settings_and_a_broken_extension(install, monkeypatc
     assert checks["extension"].remedy == doctor.REBUILD
 
 
-def test_doctor_says_when_nobody_knows_an_address(install, monkeypatch):
+def test_doctor_says_when_nobody_knows_an_address(use, monkeypatch):
     monkeypatch.setenv("GENIE_DEVICES", "pigeon://loft")
-    install(genie_open_transport=lambda url, settings: None)
+    use(Hooks(genie_open_transport=lambda url, settings: None))
     checks = {check.name: check for check in doctor.examine()}
     assert "no loaded plugin" in checks["remote_accelerator:0"].remedy
-
-
-# --- serve: the loop, against contracts ----------------------------------------------------
-
-
-class FakeChannel:
-    def __init__(self, url="fake://client"):
-        self.url = url
-        self.closed = threading.Event()
-
-    def close(self):
-        self.closed.set()
-
-
-class FakeListener:
-    url = "fake://bound:1234"
-
-    def __init__(self, *arrivals):
-        self._arrivals = list(arrivals)
-        self.closed = threading.Event()
-
-    def accept(self):
-        if self._arrivals:
-            arrival = self._arrivals.pop(0)
-            if isinstance(arrival, Exception):
-                raise arrival
-            return arrival
-        self.closed.wait(30)
-        raise ConnectionLost(self.url, "closed")
-
-    def close(self):
-        self.closed.set()
-
-
-class FakeExecutor:
-    device = "cpu"
-
-    def __init__(self, behave=lambda channel: channel.closed.wait(30)):
-        self._behave = behave
-        self.served = []
-        self.closed = False
-
-    def serve(self, channel):
-        self.served.append(channel)
-        self._behave(channel)
-
-    def close(self):
-        self.closed = True
-
-
-def wait_for(condition):
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def run_server(listener, executor, **options):
-    server = serving.Server(listener, executor, **options)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    return server, thread
-
-
-def test_the_server_ends_by_closing_listener_then_clients_then_executor():
-    listener, executor = FakeListener(a := FakeChannel(), b := FakeChannel()), FakeExecutor()
-    server, thread = run_server(listener, executor, grace=0.1)
-    wait_for(lambda: len(executor.served) == 2)
-    server.stop()
-    thread.join(10)
-    assert not thread.is_alive()
-    assert listener.closed.is_set()
-    assert a.closed.is_set()
-    assert b.closed.is_set()
-    assert executor.closed
-
-
-def test_a_client_that_leaves_in_time_is_not_cut_off():
-    left = threading.Event()
-
-    def finish_soon(channel):
-        left.cut_off = channel.closed.wait(0.3)
-        left.set()
-
-    executor = FakeExecutor(finish_soon)
-    server, thread = run_server(FakeListener(FakeChannel()), executor, grace=30.0)
-    wait_for(lambda: executor.served)
-    server.stop()
-    thread.join(10)
-    assert not thread.is_alive()
-    assert left.is_set()
-    assert left.cut_off is False
-
-
-def test_a_second_stop_ends_the_grace_period():
-    executor = FakeExecutor()
-    server, thread = run_server(FakeListener(channel := FakeChannel()), executor, grace=60.0)
-    wait_for(lambda: executor.served)
-    server.stop()
-    server.stop()
-    thread.join(10)
-    assert not thread.is_alive()
-    assert channel.closed.is_set()
-
-
-def test_one_clients_fault_ends_its_own_session_only(capsys):
-    def fail(channel):
-        if channel.url == "fake://bad":
-            raise ValueError("kaputt")
-        channel.closed.wait(30)
-
-    bad, good = FakeChannel("fake://bad"), FakeChannel("fake://good")
-    handshake = SettingsError("token", "x", "no")
-    executor = FakeExecutor(fail)
-    server, thread = run_server(FakeListener(bad, handshake, good), executor, grace=0.0, threads=1)
-    wait_for(lambda: len(executor.served) == 2 and bad.closed.is_set())
-    assert not good.closed.is_set()
-    server.stop()
-    thread.join(10)
-    log = capsys.readouterr().err
-    assert "kaputt" in log
-    assert "client.refused" in log
-
-
-def test_a_listener_that_breaks_ends_the_server(capsys):
-    listener = FakeListener(ConnectionLost("fake://bound", "no more files"))
-    _, thread = run_server(listener, FakeExecutor())
-    thread.join(10)
-    assert not thread.is_alive()
-    assert "listener.lost" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("hook", "named"), [("listener", "URL"), ("executor", "--device")])
-def test_serve_says_when_no_plugin_knows_the_address_or_the_device(install, hook, named):
-    executor = FakeExecutor()
-    install(
-        genie_open_listener=lambda url, settings: None,
-        genie_make_executor=lambda device, settings: None if hook == "executor" else executor,
-    )
-    result = run("serve", "pigeon://loft", "--device", "abacus")
-    assert result.exit_code == 1
-    assert f"{named}=" in result.output
-    assert "see `genie plugins`" in " ".join(result.output.replace("│", "").split())
-    assert executor.closed is (hook == "listener")
-
-
-def test_serve_announces_the_bound_address_first(install, monkeypatch):
-    monkeypatch.setattr(serving.signal, "signal", lambda signum, handler: None)
-    monkeypatch.setattr(serving.Server, "run", lambda self: None)
-    install(
-        genie_open_listener=lambda url, settings: FakeListener(),
-        genie_make_executor=lambda device, settings: FakeExecutor(),
-    )
-    result = run("serve", "fake://bound:0")
-    assert result.exit_code == 0
-    assert result.stdout == "fake://bound:1234\n"
-    assert "serving cpu" in result.stderr
-
-
-# --- serve: a real process --------------------------------------------------------------------
-
-
-@pytest.fixture
-def server():
-    command = [sys.executable, "-m", "genie_core.cli", "serve", "tcp://127.0.0.1:0"]
-    process = subprocess.Popen(
-        [*command, "--device", "cpu", "--threads", "1", "--grace", "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "GENIE_LOG": "info"},
-    )
-    yield process
-    process.kill()
-    process.communicate()
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_real_server_announces_its_port_and_ends_gracefully(server, signum):
-    url = server.stdout.readline().strip()
-    assert url.startswith("tcp://127.0.0.1:")
-    port = int(url.rpartition(":")[2])
-    assert port > 0
-    socket.create_connection(("127.0.0.1", port), timeout=10).close()
-    server.send_signal(signum)
-    _, log = server.communicate(timeout=30)
-    assert server.returncode == 0, log
-    assert "Traceback" not in log
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=10)
-
-
-def test_a_real_server_answers_the_plugins_own_client(server):
-    url = server.stdout.readline().strip()
-    channel = plugins.manager().hook.genie_open_transport(url=url, settings=Settings())
-    assert channel.url == url
-    channel.close()
-
-
-def test_an_address_in_use_is_one_clear_line(server):
-    url = server.stdout.readline().strip()
-    result = subprocess.run(
-        [sys.executable, "-m", "genie_core.cli", "serve", url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert result.returncode == 1
-    assert url in result.stderr
-    assert "Traceback" not in result.stderr

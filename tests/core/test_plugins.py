@@ -14,10 +14,10 @@ from genie_core import plugins
 from genie_core.errors import ConnectionFailed, PluginError
 from genie_core.plugins import PluginManager
 from genie_core.settings import Settings
-from genie_core.values import OpCall, TensorSpec
+from genie_core.values import TensorSpec
 
 HEADER = "from genie_core.hookspecs import hookimpl\n"
-CALL = OpCall(op="aten::add", args=(), kwargs={}, device="remote_accelerator:0")
+CALL = object()  # hooks pass on what they get
 
 
 @attrs.define
@@ -84,7 +84,8 @@ def test_a_plugin_is_loaded_called_and_described(shelf):
 
 
 def test_built_in_plugins_come_through_the_same_door():
-    names = {"executor", "fallback", "shape_inference", "transport_inproc", "transport_tcp"}
+    names = {"bench", "demo", "doctor", "executor", "fallback", "shape_inference"}
+    names |= {"transport_inproc", "transport_tcp"}
     manager = PluginManager()
     manager.load(Settings())
     found = {row.name: row for row in manager.status() if row.dist == "genie-remote"}
@@ -104,9 +105,8 @@ def test_built_in_plugins_come_through_the_same_door():
             "@hookimpl\ndef genie_infer_output(call): ...",
             "genie_infer_output: unknown hook (did you mean genie_infer_outputs?)",
         ),
-        ("@hookimpl\ndef genie_zzz(): ...", "unknown hook (the hooks are genie_configure"),
+        ("@hookimpl\ndef genie_zzz(): ...", "unknown hook (the hooks are genie_infer_outputs"),
         ("@hookimpl\ndef genie_infer_outputs(call, shape): ...", "shape"),
-        ("@hookimpl\ndef genie_configure(settings): raise KeyError('k')", "KeyError: 'k'"),
     ],
 )
 def test_a_broken_plugin_is_a_row_and_an_event_and_the_others_work(shelf, capsys, source, reason):
@@ -210,17 +210,18 @@ def test_hooks_run_in_the_order_of_names_reversed_and_first_result_wins(shelf):
     assert load("c").hook.genie_infer_outputs(call=CALL) is None
 
 
-def test_configure_is_called_once_with_the_settings(shelf):
-    source = """
-    seen = []
-    @hookimpl
-    def genie_configure(settings):
-        seen.append(settings)
-    """
-    shelf.add("conf-dist", {"conf": "plug_conf"}, {"plug_conf": source})
-    load("conf", max_message=4096)
-    (settings,) = sys.modules["plug_conf"].seen
-    assert settings.max_message == 4096
+def test_a_hook_of_each_plugin_is_called_by_itself(shelf):
+    sources = {
+        "plug_a": "@hookimpl\ndef genie_cli(cli): cli.append('a')",
+        "plug_b": "@hookimpl(tryfirst=True)\ndef genie_cli(cli): raise ValueError('no')",
+        "plug_c": "@hookimpl\ndef genie_cli(cli): cli.append('c')",
+    }
+    shelf.add("abc-dist", {"a": "plug_a", "b": "plug_b", "c": "plug_c"}, sources)
+    called = []
+    (failure,) = load("a", "b", "c").call_each("genie_cli", cli=called)
+    assert called == ["a", "c"]
+    assert isinstance(failure, PluginError)
+    assert "plugin 'b' failed in hook genie_cli" in str(failure)
 
 
 def test_tracing_logs_each_hook_call(shelf, capsys):
@@ -243,7 +244,7 @@ def test_the_manager_is_one_for_a_process_and_a_plugin_may_ask_for_it(shelf, mon
     from genie_core import plugins
     seen = plugins.manager()
     @hookimpl
-    def genie_configure(): ...
+    def genie_cli(): ...
     """
     shelf.add("self-dist", {"self": "plug_self"}, {"plug_self": source})
     monkeypatch.setenv("GENIE_PLUGINS", "self")

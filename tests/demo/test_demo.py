@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from genie_core import bench, demo
+from genie_plugins.bench import run as bench
+from genie_plugins.demo import run as demo
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec

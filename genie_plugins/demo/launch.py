@@ -1,4 +1,4 @@
-"""Start an executor as a process of its own: for the demo, the benchmarks and the tests."""
+"""Start an executor as a process of its own; the benchmarks and the tests do so too."""
 
 from __future__ import annotations
 
