@@ -38,11 +38,21 @@ class Semantics:
     """Place in the user's code that recorded it first."""
 
 
+@lru_cache(None)
 def operator(name: str) -> Any:
     """The overload ``namespace::name.overload`` stands for."""
     space, _, rest = name.partition("::")
     base, _, overload = rest.partition(".")
     return getattr(getattr(getattr(torch.ops, space), base), overload or "default")
+
+
+@lru_cache(None)
+def parameters(name: str) -> tuple[tuple[str, bool, str], ...]:
+    """Name, whether keyword-only, and declared type of each argument of an overload."""
+    return tuple(
+        (argument.name, bool(argument.kwarg_only), compat.real_type(argument))
+        for argument in operator(name)._schema.arguments
+    )
 
 
 # Steps that are no ATen ops. They are what the executor's replay does natively. -----------------
@@ -96,6 +106,11 @@ def host_scalar(dtype: torch.dtype, wrapped: bool, low: int, high: int) -> torch
     return tensor * 1 if wrapped else tensor
 
 
+def complex_number(real: float, imaginary: float) -> complex:
+    """A complex literal; its parts may be lifted."""
+    return complex(real, imaginary)
+
+
 STEPS: dict[str, Callable[..., Any]] = {
     "genie::alloc": alloc,
     "genie::resize": resize,
@@ -128,6 +143,7 @@ def _enum(kind: str, code: int) -> Any:
     return _FORMATS[code] if "MemoryFormat" in kind else dtype_of(code)
 
 
+@lru_cache(None)
 def _gives_one_tensor(target: Any) -> bool:
     if target in STEPS.values():
         return True
@@ -229,7 +245,8 @@ class GraphBuilder:
                 low, high = (self._arg(word, kind) for word in words)
                 return self._graph.call_function(host_scalar, (dtype_of(dtype), wrapped, low, high))
             case (12, parts):
-                return complex(*(self._arg(part, kind) for part in parts))
+                values = tuple(self._arg(part, kind) for part in parts)
+                return self._graph.call_function(complex_number, values)
             case (_, value):
                 return value
         raise AssertionError(f"unknown argument {arg}")
@@ -247,16 +264,15 @@ class GraphBuilder:
     def _call(self, name: str, args: list[Any]) -> torch.fx.Node:
         if name in STEPS:
             return self._graph.call_function(STEPS[name], tuple(self._arg(a, "") for a in args))
-        target = operator(name)
         positional: list[Any] = []
         keywords: dict[str, Any] = {}
-        for schema, arg in zip(target._schema.arguments, args, strict=True):
-            value = self._arg(arg, compat.real_type(schema))
-            if schema.kwarg_only:
-                keywords[schema.name] = value
+        for (keyword, keyword_only, kind), arg in zip(parameters(name), args, strict=True):
+            value = self._arg(arg, kind)
+            if keyword_only:
+                keywords[keyword] = value
             else:
                 positional.append(value)
-        return self._graph.call_function(target, tuple(positional), keywords)
+        return self._graph.call_function(operator(name), tuple(positional), keywords)
 
     def _output(self, node: torch.fx.Node, index: int, output: tuple[Any, ...]) -> tuple[Any, ...]:
         if output[0] != 0:

@@ -23,7 +23,15 @@ import torch
 import torch.fx
 
 from genie_core import _native, protocol
-from genie_core.graph import STEPS, Geometry, GraphBuilder, Semantics, host_scalar
+from genie_core.graph import (
+    STEPS,
+    Geometry,
+    GraphBuilder,
+    Semantics,
+    complex_number,
+    host_scalar,
+    parameters,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +98,8 @@ class _Encoder:
             return [self._step_arg(arg) for arg in node.args]
         positional = iter(node.args)
         args = [
-            self._arg(node.kwargs[schema.name] if schema.kwarg_only else next(positional))
-            for schema in node.target._schema.arguments  # type: ignore[union-attr]
+            self._arg(node.kwargs[keyword] if keyword_only else next(positional))
+            for keyword, keyword_only, _ in parameters(node.meta["op"])
         ]
         if "generator" in node.meta:
             args.append([13, node.meta["generator"].meta["slot"]])
@@ -110,8 +118,6 @@ class _Encoder:
             return [3, _native.dtype_code(arg)]
         if isinstance(arg, list | tuple):
             return [9, [self._arg(item) for item in arg]]
-        if isinstance(arg, complex):
-            return [12, [[5, arg.real], [5, arg.imag]]]
         return _constant(arg)
 
     def _node(self, node: torch.fx.Node) -> list[Any]:
@@ -120,6 +126,8 @@ class _Encoder:
         if node.target is host_scalar:
             dtype, wrapped, low, high = cast("tuple[Any, ...]", node.args)
             return [11, [self._arg(low), self._arg(high)], _native.dtype_code(dtype), wrapped]
+        if node.target is complex_number:
+            return [12, [self._arg(part) for part in node.args]]
         geometry = node.meta["geometry"]
         if geometry is None:
             return [2, node.meta["slot"]]

@@ -22,8 +22,8 @@ _told: set[str] = set()
 def run(call: FallbackCall) -> Any:
     """The op's result, with its in-place effects already on the device's tensors."""
     decomposition = _decomposition(call.op)
-    _tell(call, "its decomposition" if decomposition else "the client's CPU")
     try:
+        _tell(call, "its decomposition" if decomposition else "the client's CPU")
         if decomposition:
             return decomposition(*call.args, **call.kwargs)
         return _on_cpu(call)
@@ -33,7 +33,7 @@ def run(call: FallbackCall) -> Any:
 
 def _tell(call: FallbackCall, way: str) -> None:
     name = str(call.op)
-    _log.warning("fallback", op=name, way=way, reason=call.reason, where=call.where)
+    _log.info("fallback", op=name, way=way, reason=call.reason, where=call.where)
     if name not in _told:
         _told.add(name)
         warnings.warn(f"{name} runs by {way}: {call.reason} (first at {call.where})", stacklevel=2)

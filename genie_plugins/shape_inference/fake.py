@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +25,7 @@ def infer_fake(call: OpCall) -> list[TensorSpec] | None:
         return None
     args, kwargs = call.arguments()
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with _silence(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             result = op(*tree_map(_twin, args), **tree_map(_twin, kwargs))
     except Exception:  # data-dependent, not implemented, or the user's mistake: the executor knows
         return None
@@ -30,6 +33,17 @@ def infer_fake(call: OpCall) -> list[TensorSpec] | None:
     if not all(isinstance(out, torch.Tensor) for out in outputs):
         return None
     return [TensorSpec(out.dtype, tuple(out.shape), tuple(out.stride())) for out in outputs]
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep torch from logging each failure with its stack: eager's own error follows."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _gives_tensors(op: Any) -> bool:

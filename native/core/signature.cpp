@@ -86,6 +86,7 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle) : op(handle), name(toString(ha
     aliases.push_back(aliased_argument(schema, i));
     tensors_only = tensors_only && is_tensors(schema.returns()[i].type());
   }
+  for (const char letter : name) identity = mix(identity, static_cast<uint8_t>(letter));
   literal_scalars = shape_depends_on_floats(name);
   uploads_indices = takes_host_indices(name);
   contraction = name.find("mm") != std::string::npos || name.find("conv") != std::string::npos ||

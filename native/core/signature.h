@@ -45,6 +45,7 @@ enum class ArgKind : uint8_t { Plain, Enum, Scalar };
 struct OpInfo {
   const c10::OperatorHandle op;
   std::string name;  // aten::add.Tensor
+  uint64_t identity = 0;  // a hash of the name: the same in every process
   std::vector<ArgKind> args;
   std::vector<bool> written;     // per argument: does the op write to it
   std::vector<bool> generator;   // per argument: is it a generator

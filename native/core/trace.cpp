@@ -11,12 +11,11 @@ namespace genie {
 namespace {
 
 constexpr size_t kHeavyMin = 10;
-constexpr size_t kFlushMin = 96;
+constexpr size_t kFlushMin = 64;
 constexpr size_t kFlushMax = 512;
-constexpr uint64_t kBoundaryMask = 31;
 
 uint64_t op_identity(const Signature& signature) {
-  return signature.op != nullptr ? reinterpret_cast<uint64_t>(signature.op) : signature.structure[0];
+  return signature.op != nullptr ? signature.op->identity : signature.structure[0];
 }
 
 }  // namespace
@@ -40,7 +39,8 @@ uint32_t Trace::slot_of(Value* value, bool made) {
 void Trace::append(Signature* signature, const CallWriter& call) {
   ops.push_back({signature, static_cast<uint32_t>(slots.size()), static_cast<uint32_t>(values.size())});
   hash = mix(hash, signature->structure_id);
-  boundary = mix(boundary << 1, op_identity(*signature));
+  window = window << 8 ^ op_identity(*signature);
+  recent[appended++ % recent.size()] = static_cast<uint32_t>(mix(window, 1) >> 32);
   values.insert(values.end(), call.values.begin(), call.values.end());
   for (const auto& operand : call.operands) {
     const auto slot = slot_of(operand.value, false);
@@ -63,7 +63,7 @@ void Trace::clear() {
   by_slot.clear();
   made_here.clear();
   origins.clear();
-  hash = boundary = 0;
+  hash = 0;
   ++epoch;
   prefix_known = true;
   tail = false;
@@ -74,7 +74,8 @@ bool Trace::should_flush() const {
   const size_t enough = kHeavyMin << std::min(early_flushes, 16U);
   if (enough < kFlushMin && ops.size() >= enough && ops.back().signature->heavy) return true;
   if (ops.size() < kFlushMin) return false;
-  return ops.size() >= kFlushMax || (boundary >> 20 & kBoundaryMask) == 0;
+  const auto latest = recent[(appended - 1) % recent.size()];
+  return ops.size() >= kFlushMax || latest == *std::max_element(recent.begin(), recent.end());
 }
 
 Program::~Program() {

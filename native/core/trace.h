@@ -3,6 +3,7 @@
 
 #include "signature.h"
 
+#include <array>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -28,7 +29,9 @@ struct Trace {
   std::vector<uint8_t> made_here;  // per slot: 1 when an op of this trace makes the value
   std::vector<uint32_t> origins;   // where in the user's code, for ops beyond every known program
   uint64_t hash = 0;
-  uint64_t boundary = 0;  // rolling hash of the ops alone, for content-defined flushes
+  uint64_t window = 0;  // rolling hash of the last eight ops alone, for content-defined flushes
+  std::array<uint32_t, 64> recent{};  // what it was after each of the last ops, across flushes
+  uint64_t appended = 0;
   uint32_t epoch = 1;
   uint32_t early_flushes = 0;  // since the executor was last waited for
   bool prefix_known = true;
@@ -38,8 +41,8 @@ struct Trace {
   void append(Signature* signature, const CallWriter& call);
   uint32_t add_output(Value* value);
   void clear();
-  // True where a trace of this length and content ends well: decided by content, so that the flushes
-  // of a loop fall at the same places in each of its rounds.
+  // True where a trace ends well: where the hash of the last ops is a maximum of its surroundings. That
+  // is decided by content alone, so the flushes of a loop fall at the same places in each of its rounds.
   bool should_flush() const;
 };
 

@@ -160,7 +160,8 @@ def test_without_shape_inference_the_executor_is_asked_and_results_are_the_same(
         results = []
         for device in ("cpu", "remote_accelerator"):
             torch.manual_seed(0)
-            model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+            layers = torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
+            model = torch.nn.Sequential(*layers)
             x = torch.randn(3, 4)
             model, x = model.to(device), x.to(device)
             loss = model(x).softmax(-1).square().mean()
