@@ -43,7 +43,7 @@ def options() -> dict:
         ],
         # torch adds the C++ standard and the std::string ABI that it was built with.
         extra_compile_args=[
-            "-O2",
+            "-O3",
             "-g0",
             "-fvisibility=hidden",
             "-Wall",

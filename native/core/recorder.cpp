@@ -149,7 +149,7 @@ at::Tensor make_output(const OutputSpec& spec, int device) {
 }
 
 // The results of a call in flat order: new tensors, or the operands themselves.
-void make_outputs(const Signature& signature, const CallWriter& call, std::vector<at::Tensor>& flat) {
+void make_outputs(const Signature& signature, const CallWriter& call, Results& flat) {
   for (const auto& spec : signature.outputs) {
     if (spec.kind == OutputSpec::Alias) {
       flat.push_back(tensor_of(call.operands[spec.operand].tensor));
@@ -161,7 +161,7 @@ void make_outputs(const Signature& signature, const CallWriter& call, std::vecto
   }
 }
 
-void push_results(const Signature& signature, std::vector<at::Tensor>& flat, torch::jit::Stack* stack) {
+void push_results(const Signature& signature, Results& flat, torch::jit::Stack* stack) {
   size_t next = 0;
   for (const int count : signature.returns) {
     if (count < 0) {
@@ -199,7 +199,7 @@ struct Recorded {
 };
 
 Recorded commit(Signature* signature, const CallWriter& call, const torch::jit::Stack& stack,
-                std::vector<at::Tensor>& flat) {
+                Results& flat) {
   auto& device = state(call.device);
   auto& trace = device.trace;
   append(trace, signature, call);
@@ -391,8 +391,7 @@ Signature* learn(OpInfo& info, const torch::jit::Stack& stack, size_t first, con
 
 void finish_known(Signature* signature, const CallWriter& call, TraceLock& lock, size_t arguments,
                   torch::jit::Stack* stack) {
-  std::vector<at::Tensor> flat;
-  flat.reserve(signature->outputs.size());
+  Results flat;
   const auto recorded = commit(signature, call, *stack, flat);
   lock.release();
   const int device = call.device;
@@ -485,7 +484,7 @@ Sealed seal(int device, bool waits) {
   auto& current = state(device);
   auto& trace = current.trace;
   Sealed sealed;
-  std::vector<std::unique_ptr<Value>> gone;
+  std::vector<std::unique_ptr<Value, ValueDeleter>> gone;
   for (Value* value = drop_list(device).take(); value != nullptr;) {
     Value* next = value->next;
     value->dead = true;

@@ -9,7 +9,7 @@ bool qualifies(at::ScalarType dtype, size_t nbytes) {
   return c10::isIntegralType(dtype, true) && nbytes <= kShadowLimit;
 }
 
-bool computable(const Signature& signature, const CallWriter& call, const std::vector<at::Tensor>& results) {
+bool computable(const Signature& signature, const CallWriter& call, const Results& results) {
   if (signature.op == nullptr || !signature.op->host_computable || results.empty()) return false;
   if (!signature.resized.empty()) return false;
   for (const auto& operand : call.operands) {
@@ -59,7 +59,7 @@ c10::Storage laid_out(const at::Tensor& result, const OutputSpec& spec, const st
 }
 
 void compute(const Signature& signature, const CallWriter& call, const torch::jit::Stack& stack,
-             const std::vector<at::Tensor>& results) {
+             const Results& results) {
   const at::AutoDispatchBelowADInplaceOrView guard;
   torch::jit::Stack host_stack;
   const size_t first = stack.size() - signature.op->args.size();
@@ -86,7 +86,7 @@ void compute(const Signature& signature, const CallWriter& call, const torch::ji
 }  // namespace
 
 void update_shadows(const Signature& signature, const CallWriter& call, const torch::jit::Stack& stack,
-                    const std::vector<at::Tensor>& results) {
+                    const Results& results) {
   if (computable(signature, call, results)) {
     try {
       return compute(signature, call, stack, results);

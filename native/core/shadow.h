@@ -6,12 +6,14 @@
 
 namespace genie {
 
+using Results = c10::SmallVector<at::Tensor, 4>;
+
 constexpr size_t kShadowLimit = 256 * 1024;  // bytes
 
 // Called with the core's lock held, after the call was recorded: computes the new values' shadows
 // where every operand has one, and forgets those of operands that were written otherwise.
 void update_shadows(const Signature& signature, const CallWriter& call, const torch::jit::Stack& stack,
-                    const std::vector<at::Tensor>& results);
+                    const Results& results);
 
 // A copy of a CPU tensor's bytes as a shadow, or nothing if the tensor does not qualify.
 c10::Storage shadow_from(const at::Tensor& cpu);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
@@ -71,7 +72,8 @@ uint64_t global_state() {
 
 }  // namespace
 
-OpInfo::OpInfo(const c10::OperatorHandle& handle) : op(handle), name(toString(handle.operator_name())) {
+OpInfo::OpInfo(const c10::OperatorHandle& handle)
+    : op(handle), key(&handle.schema()), name(toString(handle.operator_name())) {
   const auto& schema = handle.schema();
   bool has_generator = false;
   for (const auto& argument : schema.arguments()) {
@@ -97,21 +99,18 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle) : op(handle), name(toString(ha
 }
 
 OpInfo& op_info(const c10::OperatorHandle& op) {
-  // The schema lives as long as the op; a small direct-mapped cache answers without a lock.
-  struct Entry {
-    const c10::FunctionSchema* key = nullptr;
-    OpInfo* info = nullptr;
-  };
-  thread_local std::array<Entry, 1024> cache{};
+  // The schema lives as long as the op. A small direct-mapped cache answers without a lock.
+  static std::array<std::atomic<OpInfo*>, 4096> cache{};
   const auto* key = &op.schema();
-  auto& entry = cache[(reinterpret_cast<uintptr_t>(key) >> 5) & 1023];
-  if (entry.key == key) return *entry.info;
+  auto& entry = cache[(reinterpret_cast<uintptr_t>(key) >> 5) & 4095];
+  auto* cached = entry.load(std::memory_order_acquire);
+  if (cached != nullptr && cached->key == key) return *cached;
   static std::mutex mutex;
   static auto* all = new std::unordered_map<const c10::FunctionSchema*, std::unique_ptr<OpInfo>>();
   const std::lock_guard<std::mutex> lock(mutex);
   auto& info = (*all)[key];
   if (!info) info = std::make_unique<OpInfo>(op);
-  entry = {key, info.get()};
+  entry.store(info.get(), std::memory_order_release);
   return *info;
 }
 

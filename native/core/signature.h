@@ -44,6 +44,7 @@ enum class ArgKind : uint8_t { Plain, Enum, Scalar };
 // What is known of an op, once.
 struct OpInfo {
   const c10::OperatorHandle op;
+  const c10::FunctionSchema* key;
   std::string name;  // aten::add.Tensor
   uint64_t identity = 0;  // a hash of the name: the same in every process
   std::vector<ArgKind> args;

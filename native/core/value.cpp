@@ -3,6 +3,8 @@
 #include "device.h"
 
 #include <array>
+#include <memory>
+#include <mutex>
 
 namespace genie {
 namespace {
@@ -17,6 +19,33 @@ std::array<std::atomic<uint64_t>, kMaxDevices> next_offset{};
 std::array<std::atomic<uint64_t>, kMaxDevices> next_id{};
 std::array<DropList, kMaxDevices> drop_lists{};
 
+// Values come and go with every op: those that were freed are used again.
+class ValuePool {
+ public:
+  static ValuePool& instance() {
+    static auto* pool = new ValuePool();
+    return *pool;
+  }
+  Value* get() {
+    const std::lock_guard<SpinLock> lock(lock_);
+    if (free_ == nullptr) return new Value();
+    Value* value = free_;
+    free_ = value->next;
+    *value = Value();
+    return value;
+  }
+  void put(Value* value) {
+    value->shadow = {};
+    const std::lock_guard<SpinLock> lock(lock_);
+    value->next = free_;
+    free_ = value;
+  }
+
+ private:
+  SpinLock lock_;
+  Value* free_ = nullptr;
+};
+
 void drop(void* context) noexcept {
   auto* value = static_cast<Value*>(context);
   drop_list(value->device).push(value);
@@ -30,7 +59,7 @@ at::DataPtr make_ptr(Value* value) {
 }
 
 Value* make_value(size_t nbytes, int device) {
-  auto value = std::make_unique<Value>();
+  std::unique_ptr<Value> value(ValuePool::instance().get());
   value->id = reserve_ids(device, 1);
   value->device = static_cast<int16_t>(device);
   value->nbytes = nbytes;
@@ -86,6 +115,8 @@ c10::Allocator* allocator() {
   static RemoteAllocator instance;
   return &instance;
 }
+
+void ValueDeleter::operator()(Value* value) const noexcept { ValuePool::instance().put(value); }
 
 uint64_t reserve_ids(int device, uint64_t count) {
   return next_id[device].fetch_add(count, std::memory_order_relaxed) + 1;

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <thread>
 
 namespace genie {
 
@@ -28,6 +29,23 @@ struct Value {
   size_t nbytes = 0;     // as allocated; the StorageImpl holds the current size
   c10::Storage shadow;   // the same bytes on the host, when they derive from host-known constants only
   Value* next = nullptr;
+};
+
+// Gives a value back for the next one to be made.
+struct ValueDeleter {
+  void operator()(Value* value) const noexcept;
+};
+
+// For sections of some nanoseconds.
+class SpinLock {
+ public:
+  void lock() noexcept {
+    while (flag_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
+  }
+  void unlock() noexcept { flag_.clear(std::memory_order_release); }
+
+ private:
+  std::atomic_flag flag_ = ATOMIC_FLAG_INIT;
 };
 
 // Lock-free list of values whose owner has gone; any thread may drop, the flush takes them all.
