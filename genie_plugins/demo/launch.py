@@ -79,7 +79,8 @@ def executor_process(
     announce its address. Raises `ConnectionFailed`, quoting what it printed, if it does not.
     """
     command = [sys.executable, "-m", "genie_core.cli", "serve", url, "--device", device]
-    command += ["--threads", str(threads)]
+    # Whoever leaves the `with` block is done with it: no grace for connected clients.
+    command += ["--threads", str(threads), "--grace", "0"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -372,11 +372,6 @@ py::dict counters_dict(int device) {
   return result;
 }
 
-void register_all() {
-  register_device();
-  register_composites();
-}
-
 }  // namespace
 
 void bind_client(py::module_& m) {
@@ -400,7 +395,7 @@ void bind_client(py::module_& m) {
       .def_property_readonly("kept", [](const Sealed& s) { return kept_slots(*s.program); })
       .def("export_ops", [](const Sealed& s) { return ProgramReader(*s.program).ops(); });
 
-  m.def("register_device", &register_all, "Registers the device with PyTorch; once per process.");
+  m.def("register_device", &register_device, "Registers the device with PyTorch; once per process.");
   m.def("set_host", [](py::object dispatcher) {
     auto host = std::make_unique<PythonHost>(std::move(dispatcher));
     const py::gil_scoped_release release;

@@ -27,6 +27,32 @@ at::Tensor dropout(const at::Tensor& input, double p, bool train) {
   return input.mul(noise);
 }
 
+at::Tensor with_bias(const at::Tensor& gates, const Optional<at::Tensor>& bias) {
+  return bias.has_value() && bias->defined() ? gates + *bias : gates;
+}
+
+// PyTorch gives accelerators fused cells, which the CPU has no kernels for. These are the CPU's formulas;
+// autograd differentiates them, so the workspace stays empty.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> lstm_cell(const at::Tensor& input_gates, const at::Tensor& hidden_gates,
+                                                         const at::Tensor& cx, const Optional<at::Tensor>& input_bias,
+                                                         const Optional<at::Tensor>& hidden_bias) {
+  const auto gates = (with_bias(hidden_gates, hidden_bias) + with_bias(input_gates, input_bias)).chunk(4, 1);
+  const auto cy = gates[1].sigmoid() * cx + gates[0].sigmoid() * gates[2].tanh();
+  const auto hy = gates[3].sigmoid() * cy.tanh();
+  return {hy, cy, at::empty({0}, cx.options())};
+}
+
+std::tuple<at::Tensor, at::Tensor> gru_cell(const at::Tensor& input_gates, const at::Tensor& hidden_gates,
+                                            const at::Tensor& hx, const Optional<at::Tensor>& input_bias,
+                                            const Optional<at::Tensor>& hidden_bias) {
+  const auto from_input = with_bias(input_gates, input_bias).chunk(3, 1);
+  const auto from_hidden = with_bias(hidden_gates, hidden_bias).chunk(3, 1);
+  const auto reset = (from_hidden[0] + from_input[0]).sigmoid();
+  const auto update = (from_hidden[1] + from_input[1]).sigmoid();
+  const auto fresh = (from_input[2] + from_hidden[2] * reset).tanh();
+  return {(hx - fresh) * update + fresh, at::empty({0}, hx.options())};
+}
+
 // Lets Module.to() move parameters in place, as it does for cuda: optimizers and tied weights keep
 // theirs. PyTorch's own list of compatible backends leaves PrivateUse1 out.
 bool has_compatible_shallow_copy_type(const at::Tensor& self, const at::Tensor& from) {
@@ -69,10 +95,14 @@ REGISTER_PRIVATEUSE1_DISPATCH(_fused_sdp_choice_stub, &genie::choose_attention)
 
 TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, m) {
   m.impl("dropout", TORCH_FN(genie::dropout));
+  m.impl("_thnn_fused_lstm_cell", TORCH_FN(genie::lstm_cell));
+  m.impl("_thnn_fused_gru_cell", TORCH_FN(genie::gru_cell));
   m.impl("_has_compatible_shallow_copy_type", TORCH_FN(genie::has_compatible_shallow_copy_type));
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("dropout", TORCH_FN(genie::dropout));
+  m.impl("_thnn_fused_lstm_cell", TORCH_FN(genie::lstm_cell));
+  m.impl("_thnn_fused_gru_cell", TORCH_FN(genie::gru_cell));
   m.impl("_has_compatible_shallow_copy_type", TORCH_FN(genie::has_compatible_shallow_copy_type));
 }

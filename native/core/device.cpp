@@ -192,6 +192,9 @@ Value* generator_value(const at::Generator& generator) {
   return static_cast<RemoteGenerator*>(generator.unsafeGetGeneratorImpl())->value();
 }
 
-void register_device() { at::RegisterPrivateUse1HooksInterface(new Hooks()); }
+void register_device() {
+  at::RegisterPrivateUse1HooksInterface(new Hooks());
+  c10::SetAllocator(c10::kPrivateUse1, allocator());
+}
 
 }  // namespace genie

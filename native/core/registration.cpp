@@ -6,6 +6,7 @@
 
 #include <torch/library.h>
 
+#include <mutex>
 #include <set>
 
 namespace genie {
@@ -74,7 +75,9 @@ bool should_record(const c10::OperatorHandle& op) {
 
 }  // namespace
 
-void register_composites() {
+namespace {
+
+void register_all_composites() {
   static auto* library = new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
   auto& dispatcher = c10::Dispatcher::singleton();
   for (const auto& name : dispatcher.getAllOpNames()) {
@@ -82,6 +85,13 @@ void register_composites() {
     if (!op || !should_record(*op)) continue;
     library->impl(c10::toString(name).c_str(), torch::CppFunction::makeFromBoxedFunction<&record>());
   }
+}
+
+}  // namespace
+
+void register_composites() {
+  static std::once_flag once;
+  std::call_once(once, &register_all_composites);
 }
 
 }  // namespace genie

@@ -158,7 +158,9 @@ void CallWriter::write(const OpInfo& info, size_t arg, const c10::IValue& value)
   if (value.isDevice()) {
     const auto target = value.toDevice();
     TORCH_CHECK(target.is_privateuseone(), info.name, ": cannot record for device ", target);
-    set_device(target.has_index() ? target.index() : current_device());
+    const int index = target.has_index() ? target.index() : current_device();
+    check_device(index);
+    set_device(index);
     return structure.push_back(word(Tag::Device));
   }
   if (value.isGenerator()) {

@@ -70,10 +70,12 @@ def next_line():
 # Devices and addresses ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("index", [15, 50, 127])
 @pytest.mark.parametrize("make", [torch.ones, torch.empty, torch.randn])
-def test_an_unknown_index_says_how_many_devices_there_are(make):
-    with pytest.raises(RuntimeError, match=r"remote_accelerator:50 does not exist.*GENIE_DEVICES"):
-        make(2, device="remote_accelerator:50")
+def test_an_unknown_index_says_how_many_devices_there_are(make, index):
+    said = rf"remote_accelerator:{index} does not exist.*GENIE_DEVICES"
+    with pytest.raises(RuntimeError, match=said):
+        make(2, device=f"remote_accelerator:{index}")
 
 
 @pytest.mark.parametrize(
@@ -84,12 +86,13 @@ def test_an_unknown_index_says_how_many_devices_there_are(make):
         lambda: torch.remote_accelerator.set_device(50),
         lambda: torch.remote_accelerator.synchronize(50),
         lambda: genie_core.stats(50),
+        lambda: genie_core.stats(-50),
         lambda: genie_core.reset_stats("remote_accelerator:50"),
     ],
-    ids=["to", "module", "set_device", "synchronize", "stats", "reset_stats"],
+    ids=["to", "module", "set_device", "synchronize", "stats", "negative", "reset_stats"],
 )
 def test_an_unknown_index_is_refused_wherever_it_is_given(use):
-    with pytest.raises(RuntimeError, match=r"remote_accelerator:50 does not exist"):
+    with pytest.raises(RuntimeError, match=r"remote_accelerator:-?50 does not exist"):
         use()
 
 
@@ -119,7 +122,7 @@ def test_an_address_that_is_none_is_named_with_its_variable():
 
 @pytest.mark.parametrize("url", ["nonsense", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:x"])
 def test_connecting_to_what_is_no_address_is_refused(connect, url):
-    with pytest.raises(SettingsError, match="address|port"):
+    with pytest.raises(SettingsError, match="tcp://"):
         connect(url)
 
 
@@ -361,7 +364,6 @@ def failing_ops():
         "aten::index.Tensor": lambda x: x[bad(x)],
         "aten::embedding": lambda x: torch.nn.functional.embedding(bad(x), x.reshape(5, 2)),
         "aten::scatter.src": lambda x: x.scatter(0, bad(x), x),
-        "aten::bernoulli": lambda x: (x + 7).bernoulli(),
     }
 
 
@@ -452,7 +454,7 @@ def test_a_failure_in_a_backward_pass_poisons_its_gradients_only(remote_device):
     good = torch.ones(3, device=remote_device, requires_grad=True)
     bad = torch.ones(3, device=remote_device, requires_grad=True)
     loss = good.square().sum() + bad.gather(0, torch.tensor([9], device=remote_device)).sum()
-    loss.backward()
+    loss.backward(torch.ones((), device=remote_device))
     assert torch.equal(good.grad.cpu(), torch.full((3,), 2.0))
     with pytest.raises(RemoteError, match="aten::"):
         bad.grad.cpu()
@@ -490,11 +492,33 @@ def test_numbers_that_vary_may_be_complex(remote_device):
         assert made.tolist() == [complex(step, 1)] * 2
 
 
+# Messages past the cap ----------------------------------------------------------------------------
+
+
+def test_data_past_the_cap_is_refused_and_costs_its_own_value_only(
+    connect, shared_executor, monkeypatch
+):
+    monkeypatch.setenv("GENIE_MAX_MESSAGE", "1000000")
+    device = connect(shared_executor.url)
+    x = torch.arange(4.0).to(device) + 1  # waits for the next message
+    with pytest.raises(ProtocolError, match="GENIE_MAX_MESSAGE"):
+        torch.ones(1_000_000).to(device)
+    assert x.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_read_past_the_cap_is_refused(connect, shared_executor, monkeypatch):
+    monkeypatch.setenv("GENIE_MAX_MESSAGE", "1000000")
+    device = connect(shared_executor.url)
+    large = torch.ones(1_000_000, device=device)
+    with pytest.raises(ProtocolError, match="GENIE_MAX_MESSAGE"):
+        large.cpu()
+
+
 # Several clients ---------------------------------------------------------------------------------
 
 
 def test_clients_of_one_executor_do_not_see_each_others_values(connect, shared_executor):
-    devices = [connect(shared_executor.url) for _ in range(3)]
+    devices = [connect(shared_executor.url) for _ in range(2)]
     held = [torch.full((4,), float(i), device=device) for i, device in enumerate(devices)]
     failures = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import subprocess
@@ -66,6 +67,30 @@ def test_only_one_header_and_one_python_file_depend_on_torchs_version():
     """Everything that differs between releases of torch is in one place a language."""
     native = [p for p in (ROOT / "native" / "core").iterdir() if "GENIE_TORCH " in p.read_text()]
     assert {path.name for path in native} <= {"compat.h"}
+
+
+def arities(members):
+    """Names of a stub's functions, with how many arguments each takes."""
+    functions = [node for node in members if isinstance(node, ast.FunctionDef)]
+    return {f.name: len(f.args.posonlyargs + f.args.args) for f in functions}
+
+
+def test_the_stub_of_the_native_module_tells_the_truth():
+    from genie_core import _native
+
+    stub = ast.parse((ROOT / "genie_core" / "_native.pyi").read_text()).body
+    classes = {node.name: node for node in stub if isinstance(node, ast.ClassDef)}
+    typing_only = {"BuildInfo", "Counters", "Host"}
+    functions = arities(stub)
+    real = {name for name in dir(_native) if not name.startswith("_")}
+    assert set(functions) | set(classes) - typing_only == real
+    for name, count in functions.items():
+        signature = getattr(_native, name).__doc__.partition("->")[0]
+        assert len(re.findall(r"\w+: ", signature)) == count, signature
+    for name in set(classes) - typing_only - {"ReplayError"}:
+        members = set(vars(getattr(_native, name)))
+        told = set(arities(classes[name].body)) - {"__buffer__"}
+        assert told - {"__init__"} == {m for m in members if not m.startswith("_")}, name
 
 
 def test_the_core_imports_no_plugin_and_no_plugin_another():
