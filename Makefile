@@ -11,7 +11,7 @@ VENV   ?= .venv
 
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install -q
-NATIVE  := $(wildcard native/core/* native/bindings/*)
+NATIVE  := $(wildcard native/*/*)
 # A torch, a Python: a stamp of their own each, so that a change of either installs anew.
 CHOICE  := $(shell printf '%s' '$(PYTHON) $(TORCH)' | cksum | cut -d' ' -f1)
 BUILT   := $(VENV)/stamps/built-$(CHOICE)

@@ -31,10 +31,10 @@ def options() -> dict:
 
     version = torch.__version__.split("+")[0]
     major, minor = (int(part) for part in version.split(".")[:2])
-    headers = sorted(glob("native/core/*.h") + glob("native/bindings/*.h"))
+    headers = sorted(glob("native/*/*.h"))
     extension = CppExtension(
         "genie_core._native",
-        sorted(glob("native/core/*.cpp") + glob("native/bindings/*.cpp")),
+        sorted(glob("native/*/*.cpp")),
         include_dirs=[os.path.abspath("native")],
         depends=[*headers, "setup.py"],
         define_macros=[

@@ -50,6 +50,10 @@ class Store(Protocol):
     def live_bytes(self) -> int:
         """How many bytes they take."""
 
+    @property
+    def restrided(self) -> dict[str, int]:
+        """Ops whose real strides were not those that the client had inferred, and how often."""
+
 
 class Native(Protocol):
     """Makes stores and knows the device's kernels."""

@@ -77,13 +77,14 @@ class ClientSession:
         except (GenieError, TimeoutError):
             pass
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """What went through the session, for its last event."""
         store = self._store
         return {
             "programs": self._programs,
             "runs": self._runs,
             "values": store.live_values if store else 0,
+            "restrided": dict(store.restrided) if store else {},
             "bytes_in": self._channel.bytes_received,
             "bytes_out": self._channel.bytes_sent,
             "messages_in": self._channel.messages_received,

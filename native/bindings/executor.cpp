@@ -1,6 +1,6 @@
 #include "executor.h"
 
-#include "core/replay.h"
+#include "replay/replay.h"
 
 #include <memory>
 

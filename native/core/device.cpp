@@ -10,8 +10,6 @@
 #include <array>
 #include <mutex>
 
-#include "ops.h"
-
 namespace genie {
 namespace {
 
@@ -133,7 +131,7 @@ class Hooks final : public at::PrivateUse1HooksInterface {
   bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
   c10::Allocator* getPinnedMemoryAllocator() const override { return c10::GetAllocator(c10::kCPU); }
   void resizePrivateUse1Bytes(const c10::Storage& storage, size_t nbytes) const override {
-    ops::resize_storage(storage, nbytes);
+    resize_storage(storage, nbytes);
   }
 #endif
 #if GENIE_HOOKS_DEVICE

@@ -16,8 +16,4 @@ void check_device(int index);
 
 void register_device();
 
-// Ties the recorder to the composite ops that would otherwise run their decomposition here. Done when
-// the first tensor is made, not when torch is imported: there are some hundreds.
-void register_composites();
-
 }  // namespace genie

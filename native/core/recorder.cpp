@@ -438,6 +438,8 @@ void record(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stac
   finish_known(signature, kept, lock, arguments, stack);
 }
 
+namespace {
+
 void record_resize(Value* storage, size_t nbytes) {
   {
     const CoreLock lock;
@@ -450,6 +452,13 @@ void record_resize(Value* storage, size_t nbytes) {
   PseudoCall call(kResize);
   call.value(storage).literal(static_cast<int64_t>(nbytes));
   record_pseudo(storage->device, call);
+}
+
+}  // namespace
+
+void resize_storage(const c10::Storage& storage, size_t nbytes) {
+  if (nbytes > storage.nbytes()) record_resize(value_of(storage), nbytes);
+  storage.unsafeGetStorageImpl()->set_nbytes(nbytes);
 }
 
 void record_seed(Value* generator, uint64_t seed) {

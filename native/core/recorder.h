@@ -18,7 +18,7 @@ struct Counters {
 void record(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
 // Steps of the core's own.
-void record_resize(Value* storage, size_t nbytes);
+void resize_storage(const c10::Storage& storage, size_t nbytes);
 void record_seed(Value* generator, uint64_t seed);
 void record_set_state(Value* generator, const at::Tensor& state);
 at::Tensor record_get_state(Value* generator);

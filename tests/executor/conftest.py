@@ -60,6 +60,10 @@ class FakeStore:
     def live_bytes(self):
         return sum(map(len, self.values.values()))
 
+    @property
+    def restrided(self):
+        return {}
+
 
 @attrs.define
 class FakeNative:

@@ -1,8 +1,8 @@
 // Ties operators to kernels: the device's own, the recorder for all others, and the few composite ops
 // whose CPU form must be kept for the CPU's bits.
-#include "device.h"
 #include "ops.h"
-#include "recorder.h"
+
+#include "core/recorder.h"
 
 #include <torch/library.h>
 

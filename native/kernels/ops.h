@@ -1,7 +1,7 @@
 // The kernels that a device must give itself; registration.cpp ties them to their operators.
 #pragma once
 
-#include "compat.h"
+#include "core/compat.h"
 
 #include <ATen/ATen.h>
 
@@ -25,7 +25,6 @@ at::Tensor copy_from(const at::Tensor& self, const at::Tensor& target, bool non_
 at::Tensor copy_from_and_resize(const at::Tensor& self, const at::Tensor& target);
 at::Scalar local_scalar_dense(const at::Tensor& self);
 
-void resize_storage(const c10::Storage& storage, size_t nbytes);
 const at::Tensor& resize_(const at::Tensor& self, at::IntArrayRef size, Optional<at::MemoryFormat> memory_format);
 at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, int64_t offset, at::IntArrayRef size,
                                       at::IntArrayRef stride);
@@ -35,3 +34,11 @@ at::Tensor& set_empty(at::Tensor& self);
 void record_stream(at::Tensor& self, at::Stream stream);
 
 }  // namespace genie::ops
+
+namespace genie {
+
+// Ties the recorder to the composite ops that would otherwise run their decomposition here. Done when
+// the first tensor is made, not when torch is imported: there are some hundreds.
+void register_composites();
+
+}  // namespace genie

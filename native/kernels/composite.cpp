@@ -1,8 +1,8 @@
 // Composite ops that take another path on an accelerator than on the CPU. Where the executor is a
 // CPU they are recorded in the CPU's form, so that its bits come back.
-#include "host.h"
-#include "device.h"
-#include "geometry.h"
+#include "core/device.h"
+#include "core/geometry.h"
+#include "core/host.h"
 
 #include <ATen/ATen.h>
 #include <torch/library.h>

@@ -1,7 +1,7 @@
 // What an executor holds for one session: values by id, with the failure that spoilt them, if any.
 #pragma once
 
-#include "geometry.h"
+#include "core/geometry.h"
 
 #include <ATen/core/Generator.h>
 

@@ -1,7 +1,7 @@
 // Replays programs on real tensors, in order, without Python: the executor's inner loop.
 #pragma once
 
-#include "codec.h"
+#include "core/codec.h"
 #include "store.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>

@@ -1,9 +1,9 @@
 // The kernels that a device must give itself: allocation, views on its own storage, copies and reads.
 #include "ops.h"
 
-#include "device.h"
-#include "recorder.h"
-#include "shadow.h"
+#include "core/device.h"
+#include "core/recorder.h"
+#include "core/shadow.h"
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/InferSize.h>
@@ -151,11 +151,6 @@ at::Tensor copy_from_and_resize(const at::Tensor& self, const at::Tensor& target
 }
 
 at::Scalar local_scalar_dense(const at::Tensor& self) { return download(self).item(); }
-
-void resize_storage(const c10::Storage& storage, size_t nbytes) {
-  if (nbytes > storage.nbytes()) record_resize(genie::value_of(storage), nbytes);
-  storage.unsafeGetStorageImpl()->set_nbytes(nbytes);
-}
 
 namespace {
 // Lays the tensor out anew, growing its storage if it must.

@@ -2,7 +2,7 @@
 // operator found, every last use known.
 #include "replay.h"
 
-#include "trace.h"
+#include "core/trace.h"
 
 #include <set>
 

@@ -1,6 +1,6 @@
 #include "replay.h"
 
-#include "trace.h"
+#include "core/trace.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
