@@ -3,7 +3,7 @@
 #
 # Both create what they need and can be repeated. To choose (another Python: `make clean` first):
 #   make demo PYTHON=python3.12 TORCH=torch==2.9.1
-#   make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
+#   make demo TORCH=/path/to/a/cpu-build-of-torch.whl
 
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0

@@ -52,12 +52,13 @@ class _Announcement:
     def _drain(self) -> None:
         # To the end of the output, or a full pipe would stop the executor.
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.tail.append(line)
-            found = None if self.url else self._address.search(line)
-            if found:
-                self.url = found.group()
-                self.settled.set()
+        with self._process.stdout as output:
+            for line in output:
+                self.tail.append(line)
+                found = None if self.url else self._address.search(line)
+                if found:
+                    self.url = found.group()
+                    self.settled.set()
         self.settled.set()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from genie_core.contracts import Buffer
+    from typing_extensions import Buffer
 
 
 class Store(Protocol):

@@ -136,7 +136,7 @@ class ClientSession:
             part = self._values.read(
                 read.id, read.dtype, read.size, read.stride, read.offset, read.flags
             )
-            return protocol.Data(), (part,)
+            return protocol.Data(), (memoryview(part),)
 
         self._answer(data)
 

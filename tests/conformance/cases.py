@@ -173,8 +173,14 @@ def _call(op: Any, sample: Any, device: str) -> Any:
     kwargs = dict(sample.kwargs)
     if "device" in kwargs:
         kwargs["device"] = device
+    # `to` takes its device among the positional arguments.
+    args = [device if _is_device(arg) else arg for arg in sample.args]
     torch.manual_seed(1)
-    return op(sample.input, *sample.args, **kwargs)
+    return op(sample.input, *args, **kwargs)
+
+
+def _is_device(value: Any) -> bool:
+    return isinstance(value, torch.device) or (isinstance(value, str) and value == "cpu")
 
 
 def said(error: Exception) -> str:
