@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 from typing import Any
 
@@ -28,9 +29,10 @@ def name_device(module: types.ModuleType) -> None:
         torch._register_device_module(NAME, module)
     # Makes torch.Tensor.is_remote_accelerator, Module.remote_accelerator() and their kin.
     if not hasattr(torch.Tensor, f"is_{NAME}"):
-        torch.utils.generate_methods_for_privateuse1_backend(  # type: ignore[attr-defined]
-            for_tensor=True, for_module=True, for_packed_sequence=True, for_storage=True
-        )
+        generate = torch.utils.generate_methods_for_privateuse1_backend  # type: ignore[attr-defined]
+        kinds = ("for_tensor", "for_module", "for_packed_sequence", "for_storage")
+        known = inspect.signature(generate).parameters  # 2.1 has no for_packed_sequence
+        generate(**{kind: True for kind in kinds if kind in known})
 
 
 def real_type(argument: Any) -> str:
