@@ -38,14 +38,3 @@ def name_device(module: types.ModuleType) -> None:
 def real_type(argument: Any) -> str:
     """The declared type of a schema's argument, such as ``Optional[ScalarType]``."""
     return str(getattr(argument, "real_type", argument.type))
-
-
-def stateful_exit() -> None:
-    """Let autograd's device thread end before the interpreter does.
-
-    On 2.13 and 2.15 a process that ends right after its first backward may otherwise call
-    ``std::terminate`` (pytorch#190489): the thread is still starting while Python finalizes.
-    """
-    import time
-
-    time.sleep(0.05)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import threading
 import types
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _registered = False
+SETTLE_MS = 5000  # a device thread that hangs in a hook does not keep the process longer
 
 
 def register() -> None:
@@ -33,7 +36,23 @@ def register() -> None:
         _native.register_device()
         _native.set_host(dispatcher)
         dispatcher.count_devices()
+        atexit.register(_leave, os.getpid())
         _registered = True
+
+
+def _leave(process: int) -> None:
+    """Close the sessions and bring autograd's device threads to rest before Python goes.
+
+    One that still lets go of a Python object (2.13 and later: the context of each `backward()`),
+    or that is only starting, would otherwise abort the process: pytorch#190489.
+    """
+    from genie_core import _native
+    from genie_core.dispatcher import dispatcher
+
+    if os.getpid() != process:  # a fork has neither the threads nor the connections
+        return
+    _native.settle_autograd(SETTLE_MS)
+    dispatcher.close()
 
 
 def connect(url: str) -> torch.device:

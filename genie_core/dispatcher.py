@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from genie_core.session import Session
     from genie_core.values import Stats
 
-REASONS = ("read", "sync", "size", "unknown_shape", "copy")
+REASONS = ("read", "sync", "size", "unknown_shape")
 """Why a trace is flushed, by the native core's numbers."""
 
 

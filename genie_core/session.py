@@ -183,13 +183,15 @@ class Session:
 
     def close(self) -> None:
         """Leave in good order, if the executor is still there."""
-        with self._lock:
+        if self._lock.acquire(timeout=1.0):  # or a thread waits for an answer: no time for manners
             try:
                 self._outbox.append(protocol.Bye())
                 self._send()
             except GenieError:
                 pass
-            self._channel.close()
+            finally:
+                self._lock.release()
+        self._channel.close()
 
     # Messages --------------------------------------------------------------------------------
 

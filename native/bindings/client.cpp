@@ -2,6 +2,7 @@
 
 #include "core/device.h"
 #include "core/recorder.h"
+#include "leave.h"
 
 #include <torch/csrc/DynamicTypes.h>
 #include <torch/csrc/Exceptions.h>
@@ -396,6 +397,11 @@ void bind_client(py::module_& m) {
       .def("export_ops", [](const Sealed& s) { return ProgramReader(*s.program).ops(); });
 
   m.def("register_device", &register_device, "Registers the device with PyTorch; once per process.");
+  m.def("settle_autograd",
+        [](int64_t milliseconds) {
+          const py::gil_scoped_release release;  // threads that start need it
+          settle_autograd(std::chrono::milliseconds(milliseconds));
+        });
   m.def("set_host", [](py::object dispatcher) {
     auto host = std::make_unique<PythonHost>(std::move(dispatcher));
     const py::gil_scoped_release release;

@@ -8,12 +8,14 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
 #include <array>
+#include <atomic>
 #include <mutex>
 
 namespace genie {
 namespace {
 
 thread_local int current = 0;
+std::atomic<bool> counted{false};
 
 constexpr auto kType = c10::DeviceType::PrivateUse1;
 
@@ -56,7 +58,10 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
 #if GENIE_GUARD_SYNC_DEVICE
   void synchronizeDevice(const c10::DeviceIndex index) const override { host().synchronize(index); }
 #endif
-  c10::DeviceIndex deviceCount() const noexcept override { return kMaxDevices; }
+  c10::DeviceIndex deviceCount() const noexcept override {
+    counted.store(true, std::memory_order_relaxed);
+    return kMaxDevices;
+  }
   void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
   void block(void*, const c10::Stream&) const override {}
   bool queryEvent(void*) const override { return true; }
@@ -169,6 +174,8 @@ REGISTER_GENERATOR_PRIVATEUSE1(new_generator)
 }  // namespace
 
 int current_device() { return current; }
+
+bool autograd_may_run() { return counted.load(std::memory_order_relaxed); }
 
 void set_current_device(int index) {
   check_device(index);

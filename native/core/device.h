@@ -16,4 +16,7 @@ void check_device(int index);
 
 void register_device();
 
+// Has anybody asked how many devices there are, as autograd does to start a thread for each?
+bool autograd_may_run();
+
 }  // namespace genie

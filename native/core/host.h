@@ -10,7 +10,7 @@
 
 namespace genie {
 
-enum class FlushReason { Read, Sync, Size, UnknownShape, Copy };
+enum class FlushReason { Read, Sync, Size, UnknownShape };
 
 class Host {
  public:
