@@ -185,15 +185,24 @@ def get_amp_supported_dtype() -> list[torch.dtype]:
 
 
 def _index(device: torch.device | str | int | None) -> int:
-    if device is None:
+    index: int | None
+    if device is None or isinstance(device, int):
+        index = device
+    else:
+        device = torch.device(device)
+        if device.type != NAME:
+            raise ValueError(f"expected a {NAME} device, not {device}")
+        index = device.index
+    if index is None:
         return current_device()
-    if isinstance(device, int):
-        return device
-    device = torch.device(device)
-    if device.type != NAME:
-        raise ValueError(f"expected a {NAME} device, not {device}")
-    index: int | None = device.index  # torch's own annotation forgets None
-    return current_device() if index is None else index
+    count = device_count()
+    if not -1 <= index < count:
+        there = "there is 1 device" if count == 1 else f"there are {count} devices"
+        raise RuntimeError(
+            f"{NAME}:{index} does not exist: {there}. Name more executors in "
+            "GENIE_DEVICES or with genie_core.connect(url)."
+        )
+    return index
 
 
 _PUBLIC = (

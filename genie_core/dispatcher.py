@@ -43,11 +43,15 @@ class Dispatcher:
         """Open a session to `url` and return the index of its device."""
         with self._lock:
             embedded = not self._urls and not self._sessions
-            index = 0 if embedded else max(len(self._urls), 1)
-            session = self._open(index, url)
-            self._urls = [*self._urls, url] if self._urls or embedded else ["inproc://", url]
-            _native.set_device_count(len(self._urls))
-            self._sessions[index] = session
+            before = _native.device_count()
+            index = 0 if embedded else before
+            _native.set_device_count(index + 1)  # refuses more than there may be
+            try:
+                self._sessions[index] = self._open(index, url)
+            except BaseException:
+                _native.set_device_count(before)
+                raise
+            self._urls = [*(self._urls or ["inproc://"] * index), url]
             return index
 
     def session(self, device: int) -> Session:
@@ -94,9 +98,9 @@ class Dispatcher:
             return False
         return session.hook.genie_infer_outputs(call=call)
 
-    def flush(self, device: int, reason: int, tail: bool) -> bytes | None:
-        """Send what was recorded; with a tail, wait for the last op's outputs."""
-        return self.session(device).flush(REASONS[reason], tail)
+    def flush(self, device: int, reason: int) -> bytes | None:
+        """Send what was recorded; for an unknown shape, return the last op's outputs."""
+        return self.session(device).flush(REASONS[reason])
 
     def read(
         self,

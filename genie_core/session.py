@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 
 from genie_core import _native, protocol
@@ -15,6 +16,7 @@ from genie_core.errors import (
     GenieError,
     ProtocolError,
     RemoteError,
+    SettingsError,
 )
 from genie_core.log import get_logger
 from genie_core.program import encode_program
@@ -66,26 +68,45 @@ class Session:
     def open(cls, device: int, url: str, plugins: PluginManager) -> Session:
         """Connect to `url` and shake hands.
 
-        Raises `ConnectionFailed`, or `ProtocolError` for a peer of another protocol or torch.
+        Raises `ConnectionFailed`, `SettingsError` for what is no address, or `ProtocolError` for a
+        peer of another protocol or torch.
         """
-        channel = plugins.hook.genie_open_transport(url=url, settings=Settings.from_env())
+        scheme, found, _ = url.partition("://")
+        if not found:
+            raise SettingsError("address", url, "give one such as tcp://host:7070 or inproc://")
+        settings = Settings.from_env()
+        channel = plugins.hook.genie_open_transport(url=url, settings=settings)
         if channel is None:
-            scheme = url.split(":", 1)[0]
-            raise ConnectionFailed(url, f"no transport plugin opens {scheme}:// addresses")
+            reason = f"no transport plugin opens {scheme}:// addresses; see `genie plugins`"
+            raise ConnectionFailed(url, reason)
         session = cls(device, url, channel, plugins)
         try:
-            session._greet()
+            session._greet(settings.connect_timeout)
         except BaseException:
             channel.close()
             raise
         return session
 
-    def _greet(self) -> None:
+    def _greet(self, timeout: float) -> None:
         hello = protocol.Hello(protocol.PROTOCOL, str(torch.__version__), torch.get_num_threads())
-        welcome = self._ask(hello, protocol.Welcome)
+        try:
+            welcome = self._ask(hello, protocol.Welcome, timeout)
+        except TimeoutError:
+            raise ConnectionFailed(self.url, f"no answer within {timeout:g} s") from None
+        self._check(hello, welcome)
         self.executor_device = welcome.device
         self._lacks = frozenset(welcome.lacks)
         _log.info("session.opened", url=self.url, device=welcome.device, torch=welcome.torch)
+
+    def _check(self, hello: protocol.Hello, welcome: protocol.Welcome) -> None:
+        """Raise `ProtocolError` for an executor of another version that did not refuse us."""
+        ours, theirs = (version.split(".")[:2] for version in (hello.torch, welcome.torch))
+        if hello.protocol != welcome.protocol or ours != theirs:
+            raise ProtocolError(
+                f"the executor speaks protocol {welcome.protocol} and runs torch {welcome.torch}, "
+                f"this client protocol {hello.protocol} and torch {hello.torch}",
+                self.url,
+            )
 
     def supports(self, op: str) -> bool:
         """Whether the executor can run `op`; asked once for ops outside aten."""
@@ -98,8 +119,8 @@ class Session:
 
     # Flushes ---------------------------------------------------------------------------------
 
-    def flush(self, reason: str, tail: bool = False) -> bytes | None:  # noqa: ARG002
-        """Send the open trace. With `tail`, return the encoded outputs of its last op."""
+    def flush(self, reason: str) -> bytes | None:
+        """Send the open trace; where it ends with a question, return the encoded answer."""
         with self._lock:
             sealed = _native.seal(self._device, reason != "size")
             if sealed.freed:
@@ -120,7 +141,11 @@ class Session:
     def _define(self, sealed: _native.Sealed) -> None:
         from genie_core.dispatcher import dispatcher
 
-        program = encode_program(sealed, dispatcher.origin_text)
+        try:
+            program = encode_program(sealed, dispatcher.origin_text)
+        except BaseException:
+            _native.forget_program(self._device, sealed.program)
+            raise
         self._origins[sealed.program] = program.origins
         self._outbox.append(protocol.Define(sealed.program, program.name, program.code))
 
@@ -197,7 +222,8 @@ class Session:
 
     def _send(self) -> None:
         if self._lost is not None:
-            raise self._lost
+            self._outbox, self._parts = [], []
+            raise ConnectionLost(self.url, self._lost.reason)
         requests, parts = self._outbox, self._parts
         self._outbox, self._parts = [], []
         try:
@@ -205,21 +231,31 @@ class Session:
         except ConnectionLost as error:
             self._lost = error
             raise
+        except ProtocolError:  # too long, and nothing was sent: the last request alone is lost
+            if isinstance(requests.pop(), protocol.Put):
+                parts.pop()
+            self._outbox, self._parts = requests, parts
+            raise
 
-    def _exchange(self, request: protocol.Request) -> protocol.Reply:
+    def _exchange(self, request: protocol.Request, timeout: float | None = None) -> protocol.Reply:
         self._outbox.append(request)
         self._send()
         self._round_trips += 1
         try:
-            self._received = self._channel.receive()
+            self._received = self._channel.receive(timeout)
         except ConnectionLost as error:
             self._lost = error
             raise
-        reply: protocol.Reply = protocol.decode_reply(self._received[0])
+        try:
+            reply: protocol.Reply = protocol.decode_reply(next(iter(self._received), b""))
+        except msgspec.MsgspecError as error:
+            raise ProtocolError(f"malformed reply: {error}", self.url) from error
         return reply
 
-    def _ask(self, request: protocol.Request, expected: type[Any]) -> Any:
-        reply = self._exchange(request)
+    def _ask(
+        self, request: protocol.Request, expected: type[Any], timeout: float | None = None
+    ) -> Any:
+        reply = self._exchange(request, timeout)
         if isinstance(reply, expected):
             return reply
         raise self._error(reply)

@@ -137,9 +137,9 @@ class PythonHost final : public Host {
     });
   }
 
-  std::string flush(int device, FlushReason reason, bool tail) override {
+  std::string flush(int device, FlushReason reason) override {
     return with_python([&] {
-      const auto reply = dispatcher_.attr("flush")(device, static_cast<int>(reason), tail);
+      const auto reply = dispatcher_.attr("flush")(device, static_cast<int>(reason));
       return reply.is_none() ? std::string() : reply.cast<std::string>();
     });
   }
@@ -423,7 +423,7 @@ void bind_client(py::module_& m) {
     return previous;
   });
   m.def("seal", &seal_released);
-  m.def("reset_device", &reset_device);
+  m.def("forget_program", &forget_program);
   m.def("counters", &counters_dict);
   m.def("reset_counters", &reset_counters);
   m.def("dtype_of", [](int code) {

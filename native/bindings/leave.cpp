@@ -6,7 +6,6 @@
 #include <torch/csrc/autograd/engine.h>
 
 #include <future>
-#include <memory>
 #include <thread>
 
 namespace genie {
@@ -26,7 +25,7 @@ void visit_threads() {
     inputs.push_back(at::detail::make_tensor<c10::TensorImpl>(
         c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::scalarTypeToTypeMeta(at::kFloat),
         c10::Device(c10::kPrivateUse1, static_cast<c10::DeviceIndex>(i))));
-    const auto node = std::make_shared<Nothing>();
+    const auto node = make_node<Nothing>();
     node->add_input_metadata(inputs.back());
     roots.emplace_back(node, 0);
   }

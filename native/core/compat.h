@@ -3,6 +3,10 @@
 #pragma once
 
 #include <c10/core/Allocator.h>
+#include <c10/util/intrusive_ptr.h>
+
+#include <memory>
+#include <type_traits>
 
 #ifndef GENIE_TORCH
 #error "GENIE_TORCH is not set: build through setup.py"
@@ -54,3 +58,15 @@ inline constexpr auto nullopt = c10::nullopt;
 #else
 #define GENIE_HOOK_CONST
 #endif
+
+// A node of autograd's graph is held by shared_ptr, in 2.13 and 2.15 by intrusive_ptr.
+namespace genie {
+template <typename Node>
+auto make_node() {
+  if constexpr (std::is_base_of_v<c10::intrusive_ptr_target, Node>) {
+    return c10::make_intrusive<Node>();
+  } else {
+    return std::make_shared<Node>();
+  }
+}
+}  // namespace genie

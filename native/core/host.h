@@ -17,8 +17,8 @@ class Host {
   virtual ~Host() = default;
   // First sight of a signature: its outputs, or that the executor must be asked, or run elsewhere.
   virtual std::unique_ptr<Signature> infer(OpInfo& info, const torch::jit::Stack& call, int device) = 0;
-  // Sends what was recorded; with a tail, returns the encoded outputs of the last op.
-  virtual std::string flush(int device, FlushReason reason, bool tail) = 0;
+  // Sends what was recorded; for an unknown shape, returns the encoded outputs of the last op.
+  virtual std::string flush(int device, FlushReason reason) = 0;
   // Reads a view of a value into `target`, contiguous.
   virtual void read(int device, uint64_t id, const Geometry& view, void* target, size_t nbytes) = 0;
   // Sends bytes as value `id`; may keep no reference to `data`.

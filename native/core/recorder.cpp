@@ -27,7 +27,7 @@ SignatureCache& signatures() {
 
 DeviceState& state(int device) {
   static auto* all = new std::array<DeviceState, kMaxDevices>();
-  return (*all)[device];
+  return all->at(device);
 }
 
 class CoreLock {
@@ -329,7 +329,7 @@ std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& ca
   }
   std::string reply;
   try {
-    reply = host().flush(call.device, FlushReason::UnknownShape, true);
+    reply = host().flush(call.device, FlushReason::UnknownShape);
   } catch (...) {
     abandon_tail(call.device, epoch);
     throw;
@@ -398,7 +398,7 @@ void finish_known(Signature* signature, const CallWriter& call, TraceLock& lock,
   torch::jit::drop(*stack, arguments);
   push_results(*signature, flat, stack);
   if (recorded.new_ground) note_origin(device, recorded.index, recorded.epoch);
-  if (recorded.flush) host().flush(device, FlushReason::Size, false);
+  if (recorded.flush) host().flush(device, FlushReason::Size);
 }
 
 }  // namespace
@@ -523,6 +523,11 @@ Sealed seal(int device, bool waits) {
   return sealed;
 }
 
+void forget_program(int device, uint32_t id) {
+  const CoreLock lock;
+  state(device).programs.forget(id);
+}
+
 void materialize(Value* value) {
   const TraceLock lock(value->device);
   ensure(state(value->device).trace, value);
@@ -554,13 +559,6 @@ Counters counters(int device) {
 void reset_counters(int device) {
   const CoreLock lock;
   state(device).counters = {};
-}
-
-void reset_device(int device) {
-  const CoreLock lock;
-  auto& current = state(device);
-  current.trace.clear();
-  current.programs = ProgramTable();
 }
 
 }  // namespace genie

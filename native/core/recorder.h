@@ -26,6 +26,8 @@ at::Tensor record_get_state(Value* generator);
 // Takes the trace of a device, with the frees since the last flush. Called with no lock held.
 // `waits`: the caller is going to wait for the executor.
 Sealed seal(int device, bool waits);
+// Undoes the learning of a program that could not be sent.
+void forget_program(int device, uint32_t id);
 
 // Before a read: makes sure that the executor will know the value.
 void materialize(Value* value);
@@ -36,9 +38,6 @@ c10::Storage shadow_of(Value* value);
 
 Counters counters(int device);
 void reset_counters(int device);
-// Forgets all programs and values of a device (its session has ended).
-void reset_device(int device);
-
 // Outputs of a shape that only the meta kernel knows; null when it has none or refuses.
 std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack& call);
 

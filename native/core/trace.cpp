@@ -205,6 +205,15 @@ std::pair<Program*, bool> ProgramTable::resolve(const Trace& trace, std::vector<
   return {known.get(), true};
 }
 
+void ProgramTable::forget(uint32_t id) {
+  for (auto it = programs_.begin(); it != programs_.end(); ++it) {
+    if (it->second && it->second->id == id) {
+      programs_.erase(it);
+      return;
+    }
+  }
+}
+
 std::string encode_run(Program& program, const Trace& trace, const std::vector<int64_t>& symbols,
                        const std::vector<uint64_t>& freed, uint64_t tail_id) {
   Encoder out;

@@ -83,7 +83,7 @@ class ProgramTable {
   // The program of this trace: known, generalised from a known one, or new.
   std::pair<Program*, bool> resolve(const Trace& trace, std::vector<int64_t>& symbols);
   bool knows_prefix(uint64_t hash) const { return prefixes_.count(hash) != 0; }
-  size_t size() const { return programs_.size(); }
+  void forget(uint32_t id);
 
  private:
   std::unordered_map<uint64_t, std::unique_ptr<Program>> programs_;

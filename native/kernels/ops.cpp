@@ -73,7 +73,7 @@ at::Tensor download(const at::Tensor& source) {
     return result;
   }
   materialize(value);
-  host().flush(value->device, FlushReason::Read, false);
+  host().flush(value->device, FlushReason::Read);
   auto view = geometry_of(source);
   view.flags &= static_cast<uint8_t>(~kWrapped);
   host().read(value->device, value->id, view, result.data_ptr(), result.nbytes());

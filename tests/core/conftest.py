@@ -73,7 +73,9 @@ def embedded(device: torch.device) -> Flow:
     make = NativeReplay.store
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            NativeReplay, "store", lambda self, where: stores.append(make(self, where)) or stores[-1]
+            NativeReplay,
+            "store",
+            lambda self, where: stores.append(make(self, where)) or stores[-1],
         )
         return Flow(genie_core.connect("inproc://"), stores[0])
 

@@ -28,7 +28,9 @@ KNOWN: dict[str, Work] = {
     "where": lambda d: torch.where(counted(d) > 2, 1, 0).tolist(),
     "a printed one": lambda d: str(counted(d).cpu()),
     "a permuted copy": lambda d: torch.arange(6, device=d).view(2, 3).t().contiguous().tolist(),
-    "of other integer types": lambda d: torch.arange(5, device=d).to(torch.uint8).sub(3).tolist(),
+    "of another integer type": lambda d: (
+        torch.arange(5, dtype=torch.uint8, device=d).sub(3).tolist()
+    ),
     "out=": lambda d: into(d).tolist(),
     "a deep chain of views": lambda d: torch.arange(24, device=d).view(2, 3, 4)[1].t()[2].tolist(),
 }
@@ -69,6 +71,12 @@ def test_known_values_cost_no_round_trip(name: str, flow: Any) -> None:
     assert grown["host_reads"] >= 1
 
 
+@pytest.mark.xfail(reason="a copy into new memory is not followed yet", strict=True)
+def test_a_converted_mask_is_known(flow: Any) -> None:
+    mask = torch.ones(2, 3, dtype=torch.int64).to(flow.device)
+    assert flow.during(lambda: bool(mask.to(torch.bool).all()))["round_trips"] == 0
+
+
 UNKNOWN: dict[str, Work] = {
     "floats": lambda d: (torch.arange(3.0, device=d) + 1).tolist(),
     "a comparison of floats": lambda d: (torch.ones(3, device=d) > 0).tolist(),
@@ -77,9 +85,9 @@ UNKNOWN: dict[str, Work] = {
         torch.zeros(3, dtype=torch.int64, device=d).copy_(torch.ones(3, device=d) * 2).tolist()
     ),
     "a part written from floats": lambda d: part_written(d).tolist(),
-    "an index that is unknown": lambda d: (
-        torch.arange(9, device=d)[(torch.ones(2, device=d) * 4).long()].tolist()
-    ),
+    "an index that is unknown": lambda d: torch.arange(9, device=d)[
+        (torch.ones(2, device=d) * 4).long()
+    ].tolist(),
     "written with an unknown mask": lambda d: (
         torch.arange(4, device=d).masked_fill_(torch.rand(4, device=d) >= 0, 7).tolist()
     ),

@@ -61,6 +61,23 @@ def test_autocast(device: torch.device) -> None:
     assert (y.tolist(), z.item()) == ([[2.0, 2.0], [2.0, 2.0]], 4.0)
 
 
+def test_the_default_dtype_holds_on_the_executor(remote_device: torch.device) -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = [
+            torch.arange(3).to(remote_device) / 2,
+            torch.arange(3, device=remote_device).sqrt(),
+            torch.ones(2, device=remote_device),
+        ]
+        expected = [torch.arange(3) / 2, torch.arange(3).sqrt(), torch.ones(2)]
+        for got, want in zip(found, expected, strict=True):
+            assert got.dtype == want.dtype == torch.float64
+            assert torch.equal(got.cpu(), want)
+    finally:
+        torch.set_default_dtype(before)
+
+
 # Threads and long traces --------------------------------------------------------------------------
 
 
