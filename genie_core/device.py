@@ -180,8 +180,8 @@ def set_rng_state(state: torch.Tensor, device: torch.device | str | int | None =
 
 
 def get_amp_supported_dtype() -> list[torch.dtype]:
-    """What autocast may use."""
-    return [torch.float16, torch.bfloat16]
+    """What autocast may use: nothing yet, so that `torch.autocast` warns and stays off."""
+    return []
 
 
 def _index(device: torch.device | str | int | None) -> int:

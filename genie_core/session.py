@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from genie_core.plugins import PluginManager
 
 SMALL = 64 << 10  # bytes: below this, data waits for the next message instead of being its own
+MANY = 64  # small parts in one message
 _log = get_logger("session")
 
 _EAGER_ERRORS: dict[str, type[Exception]] = {
@@ -193,8 +194,10 @@ class Session:
     def put(self, value: int, data: memoryview) -> None:
         """Send `data` as `value`; the caller may change it as soon as this returns."""
         with self._lock:
+            if freed := _native.collect_freed(self._device):
+                self._outbox.append(protocol.Free(freed))
             self._outbox.append(protocol.Put(value))
-            if len(data) <= SMALL:
+            if len(data) <= SMALL and len(self._parts) < MANY:
                 self._parts.append(bytes(data))
             else:
                 self._parts.append(data)

@@ -16,6 +16,8 @@ _NAMES = frozenset(
         "aten::_linalg_svd",
         "aten::linalg_eig",
         "aten::linalg_lstsq",
+        "aten::convolution",
+        "aten::convolution_backward",
         "aten::max_unpool2d",
         "aten::max_unpool3d",
         "aten::nonzero_static",

@@ -423,6 +423,7 @@ void bind_client(py::module_& m) {
     return previous;
   });
   m.def("seal", &seal_released);
+  m.def("collect_freed", &collect_freed);
   m.def("forget_program", &forget_program);
   m.def("counters", &counters_dict);
   m.def("reset_counters", &reset_counters);

@@ -107,8 +107,9 @@ Signature* pseudo_signature(const CallWriter& writer, bool makes_value) {
 }
 
 // With the lock held: the open trace makes `value` unless the executor has it.
-void ensure(Trace& trace, Value* value) {
+void ensure(Trace& trace, Value* value, const c10::TensorImpl* tensor = nullptr) {
   if (value->materialized) return;
+  if (tensor != nullptr) value->shadow = blank_shadow(c10::typeMetaToScalarType(tensor->dtype()), value->nbytes);
   PseudoCall call(value->generator ? kMakeGenerator : kAlloc);
   if (value->generator) {
     call.number(static_cast<int64_t>(c10::default_rng_seed_val));
@@ -120,7 +121,7 @@ void ensure(Trace& trace, Value* value) {
 }
 
 void append(Trace& trace, Signature* signature, const CallWriter& call) {
-  for (const auto& operand : call.operands) ensure(trace, operand.value);
+  for (const auto& operand : call.operands) ensure(trace, operand.value, operand.tensor);
   trace.append(signature, call);
 }
 
@@ -488,21 +489,42 @@ at::Tensor record_get_state(Value* generator) {
   return ask_executor(signature, call.writer).at(0).toTensor();
 }
 
+namespace {
+
+using Gone = std::vector<std::unique_ptr<Value, ValueDeleter>>;
+
+// Ids that the executor may forget; those that the trace itself makes are not among them.
+std::vector<uint64_t> take_dropped(int device, const Trace& trace, Gone& gone) {
+  std::vector<uint64_t> freed;
+  for (Value* value = drop_list(device).take(); value != nullptr;) {
+    Value* next = value->next;
+    value->dead = true;
+    const bool made_here = value->epoch == trace.epoch && value->materialized && trace.made_here[value->slot];
+    if (value->materialized && !made_here) freed.push_back(value->id);
+    gone.emplace_back(value);
+    value = next;
+  }
+  std::sort(freed.begin(), freed.end());
+  return freed;
+}
+
+}  // namespace
+
+std::vector<uint64_t> collect_freed(int device) {
+  const CoreLock lock;
+  const auto& trace = state(device).trace;
+  if (!trace.ops.empty()) return {};
+  Gone gone;
+  return take_dropped(device, trace, gone);
+}
+
 Sealed seal(int device, bool waits) {
   const CoreLock lock;
   auto& current = state(device);
   auto& trace = current.trace;
   Sealed sealed;
-  std::vector<std::unique_ptr<Value, ValueDeleter>> gone;
-  for (Value* value = drop_list(device).take(); value != nullptr;) {
-    Value* next = value->next;
-    value->dead = true;
-    const bool made_here = value->epoch == trace.epoch && value->materialized && trace.made_here[value->slot];
-    if (value->materialized && !made_here) sealed.freed.push_back(value->id);
-    gone.emplace_back(value);
-    value = next;
-  }
-  std::sort(sealed.freed.begin(), sealed.freed.end());
+  Gone gone;  // the trace may name them until it is encoded
+  sealed.freed = take_dropped(device, trace, gone);
   sealed.ops = trace.ops.size();
   sealed.tail = trace.tail;
   if (!trace.ops.empty()) {

@@ -26,6 +26,9 @@ at::Tensor record_get_state(Value* generator);
 // Takes the trace of a device, with the frees since the last flush. Called with no lock held.
 // `waits`: the caller is going to wait for the executor.
 Sealed seal(int device, bool waits);
+// Ids of values that were dropped since the last flush, if no trace is open that may name them.
+std::vector<uint64_t> collect_freed(int device);
+
 // Undoes the learning of a program that could not be sent.
 void forget_program(int device, uint32_t id);
 

@@ -99,6 +99,11 @@ void update_shadows(const Signature& signature, const CallWriter& call, const to
   }
 }
 
+c10::Storage blank_shadow(at::ScalarType dtype, size_t nbytes) {
+  if (!qualifies(dtype, nbytes)) return {};
+  return at::empty({static_cast<int64_t>(nbytes)}, at::kByte).storage();
+}
+
 c10::Storage shadow_from(const at::Tensor& cpu) {
   if (!qualifies(cpu.scalar_type(), cpu.nbytes())) return {};
   return cpu.clone(at::MemoryFormat::Preserve).storage();

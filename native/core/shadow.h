@@ -15,6 +15,9 @@ constexpr size_t kShadowLimit = 256 * 1024;  // bytes
 void update_shadows(const Signature& signature, const CallWriter& call, const torch::jit::Stack& stack,
                     const Results& results);
 
+// Memory for a value that nothing was written to yet, or nothing if its kind is not followed.
+c10::Storage blank_shadow(at::ScalarType dtype, size_t nbytes);
+
 // A copy of a CPU tensor's bytes as a shadow, or nothing if the tensor does not qualify.
 c10::Storage shadow_from(const at::Tensor& cpu);
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace genie {
 namespace {
@@ -28,21 +29,41 @@ class ValuePool {
   }
   Value* get() {
     const std::lock_guard<SpinLock> lock(lock_);
-    if (free_ == nullptr) return new Value();
+    if (free_ == nullptr) grow();
     Value* value = free_;
     free_ = value->next;
     *value = Value();
     return value;
   }
+  // Slow: for the rare storage that PyTorch makes from a bare address.
+  Value* find(uint64_t address) {
+    const std::lock_guard<SpinLock> lock(lock_);
+    for (const auto& slab : slabs_) {
+      for (size_t i = 0; i < kSlab; ++i) {
+        if (slab[i].address == address) return &slab[i];
+      }
+    }
+    return nullptr;
+  }
   void put(Value* value) {
     value->shadow = {};
+    value->address = 0;
     const std::lock_guard<SpinLock> lock(lock_);
     value->next = free_;
     free_ = value;
   }
 
  private:
+  static constexpr size_t kSlab = 256;
+  void grow() {
+    slabs_.push_back(std::make_unique<Value[]>(kSlab));
+    for (size_t i = 0; i < kSlab; ++i) {
+      slabs_.back()[i].next = free_;
+      free_ = &slabs_.back()[i];
+    }
+  }
   SpinLock lock_;
+  std::vector<std::unique_ptr<Value[]>> slabs_;
   Value* free_ = nullptr;
 };
 
@@ -55,11 +76,12 @@ at::DataPtr make_ptr(Value* value) {
   const uint64_t span = (value->nbytes / kAlignment + 1) * kAlignment;
   const uint64_t offset = next_offset[value->device].fetch_add(span, std::memory_order_relaxed);
   const uint64_t address = kMarker | (uint64_t(value->device) << kDeviceShift) | (offset + kAlignment);
+  value->address = address;
   return {reinterpret_cast<void*>(address), value, &drop, c10::Device(c10::kPrivateUse1, value->device)};
 }
 
 Value* make_value(size_t nbytes, int device) {
-  std::unique_ptr<Value> value(ValuePool::instance().get());
+  std::unique_ptr<Value, ValueDeleter> value(ValuePool::instance().get());
   value->id = reserve_ids(device, 1);
   value->device = static_cast<int16_t>(device);
   value->nbytes = nbytes;
@@ -102,7 +124,10 @@ c10::Storage make_storage(size_t nbytes, int device) {
 }
 
 Value* value_of(const c10::Storage& storage) {
-  return static_cast<Value*>(storage.data_ptr().get_context());
+  if (auto* value = static_cast<Value*>(storage.data_ptr().get_context())) return value;
+  auto* value = ValuePool::instance().find(reinterpret_cast<uint64_t>(storage.data()));
+  TORCH_CHECK(value != nullptr, "this storage has no memory on remote_accelerator");
+  return value;
 }
 
 int device_of_address(const void* address) {
