@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -122,22 +123,28 @@ class Session:
 
     def flush(self, reason: str) -> bytes | None:
         """Send the open trace; where it ends with a question, return the encoded answer."""
-        with self._lock:
-            sealed = _native.seal(self._device, reason != "size")
-            if sealed.freed:
-                self._outbox.append(protocol.Free(sealed.freed))
-            if not sealed.program:
-                return None
-            self._flushes[reason] += 1
-            if sealed.is_new:
-                self._define(sealed)
-            run = protocol.Run(sealed.payload, sealed.tail)
-            if sealed.tail:
-                return self._ask_tail(run, sealed)
-            self._outbox.append(run)
-            if reason == "size":
-                self._send_early()
+        while True:
+            with self._lock:
+                sealed = _native.seal(self._device, reason != "size", reason == "unknown_shape")
+                if sealed is not None:
+                    return self._post(sealed, reason)
+            time.sleep(0)  # another thread's question ends the trace: let it be asked first
+
+    def _post(self, sealed: _native.Sealed, reason: str) -> bytes | None:
+        if sealed.freed:
+            self._outbox.append(protocol.Free(sealed.freed))
+        if not sealed.program:
             return None
+        self._flushes[reason] += 1
+        if sealed.is_new:
+            self._define(sealed)
+        run = protocol.Run(sealed.payload, sealed.tail)
+        if sealed.tail:
+            return self._ask_tail(run, sealed)
+        self._outbox.append(run)
+        if reason == "size":
+            self._send_early()
+        return None
 
     def _define(self, sealed: _native.Sealed) -> None:
         from genie_core.dispatcher import dispatcher
@@ -205,8 +212,8 @@ class Session:
 
     def synchronize(self) -> None:
         """Flush, and wait until the executor has finished everything."""
+        self.flush("sync")
         with self._lock:
-            self.flush("sync")
             self._ask(protocol.Sync(), protocol.Done)
 
     def close(self) -> None:

@@ -356,9 +356,9 @@ py::list kept_slots(const Program& program) {
 
 // ---- the device, for Python ------------------------------------------------------------------
 
-Sealed seal_released(int device, bool waits) {
+Optional<Sealed> seal_released(int device, bool waits, bool asks) {
   const py::gil_scoped_release release;
-  return seal(device, waits);
+  return seal(device, waits, asks);
 }
 
 py::dict counters_dict(int device) {

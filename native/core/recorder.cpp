@@ -386,8 +386,11 @@ Signature* learn(OpInfo& info, const torch::jit::Stack& stack, size_t first, con
   fresh->op = &info;
   const CoreLock lock;
   ++state(key.device).counters.signature_misses;
-  if (auto* found = signatures().find(key, hash)) return found->learned != nullptr ? found->learned : found;
-  return signatures().insert(key, hash, std::move(fresh));
+  auto* signature = signatures().find(key, hash);
+  if (signature == nullptr) signature = signatures().insert(key, hash, std::move(fresh));
+  if (signature->learned != nullptr) signature = signature->learned;
+  ++signature->pins;  // until it is in a trace; the few that are no answers stay
+  return signature;
 }
 
 void finish_known(Signature* signature, const CallWriter& call, TraceLock& lock, size_t arguments,
@@ -432,10 +435,12 @@ void record(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stac
     }
   }
   kept = *call;
-  if (signature == nullptr) signature = learn(info, *stack, first, kept, hash);
+  const bool learned = signature == nullptr;
+  if (learned) signature = learn(info, *stack, first, kept, hash);
   if (signature->kind == Signature::Fallback) return host().fallback(info, stack, kept.device);
   if (signature->kind == Signature::AskExecutor) return replace(stack, arguments, ask_executor(signature, kept));
   TraceLock lock(kept.device);
+  if (learned) --signature->pins;
   finish_known(signature, kept, lock, arguments, stack);
 }
 
@@ -518,10 +523,11 @@ std::vector<uint64_t> collect_freed(int device) {
   return take_dropped(device, trace, gone);
 }
 
-Sealed seal(int device, bool waits) {
+Optional<Sealed> seal(int device, bool waits, bool asks) {
   const CoreLock lock;
   auto& current = state(device);
   auto& trace = current.trace;
+  if (trace.tail && !asks) return nullopt;
   Sealed sealed;
   Gone gone;  // the trace may name them until it is encoded
   sealed.freed = take_dropped(device, trace, gone);

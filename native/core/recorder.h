@@ -24,8 +24,9 @@ void record_set_state(Value* generator, const at::Tensor& state);
 at::Tensor record_get_state(Value* generator);
 
 // Takes the trace of a device, with the frees since the last flush. Called with no lock held.
-// `waits`: the caller is going to wait for the executor.
-Sealed seal(int device, bool waits);
+// `waits`: the caller is going to wait for the executor. Nothing while the trace ends with a question of
+// another thread (`asks`: the question is the caller's): that thread is about to seal it.
+Optional<Sealed> seal(int device, bool waits, bool asks);
 // Ids of values that were dropped since the last flush, if no trace is open that may name them.
 std::vector<uint64_t> collect_freed(int device);
 

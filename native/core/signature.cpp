@@ -89,7 +89,8 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle)
     tensors_only = tensors_only && is_tensors(schema.returns()[i].type());
   }
   for (const char letter : name) identity = mix(identity, static_cast<uint8_t>(letter));
-  literal_scalars = shape_depends_on_floats(name);
+  permanent = starts_with(name, "aten::");
+  literal_scalars = !permanent || shape_depends_on_floats(name);
   uploads_indices = takes_host_indices(name);
   contraction = name.find("mm") != std::string::npos || name.find("conv") != std::string::npos ||
                 name.find("attention") != std::string::npos;
@@ -98,17 +99,27 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle)
   host_computable = !random && !has_generator && tensors_only && starts_with(name, "aten::");
 }
 
+namespace {
+
+// An op of a library that was removed leaves its schema's address to another; aten stays.
+bool still_names(const OpInfo& info, const c10::OperatorHandle& op) {
+  return info.permanent || info.name == toString(op.operator_name());
+}
+
+}  // namespace
+
 OpInfo& op_info(const c10::OperatorHandle& op) {
   // The schema lives as long as the op. A small direct-mapped cache answers without a lock.
   static std::array<std::atomic<OpInfo*>, 4096> cache{};
   const auto* key = &op.schema();
   auto& entry = cache[(reinterpret_cast<uintptr_t>(key) >> 5) & 4095];
   auto* cached = entry.load(std::memory_order_acquire);
-  if (cached != nullptr && cached->key == key) return *cached;
+  if (cached != nullptr && cached->key == key && still_names(*cached, op)) return *cached;
   static std::mutex mutex;
   static auto* all = new std::unordered_map<const c10::FunctionSchema*, std::unique_ptr<OpInfo>>();
   const std::lock_guard<std::mutex> lock(mutex);
   auto& info = (*all)[key];
+  if (info && !still_names(*info, op)) static_cast<void>(info.release());  // signatures refer to it still
   if (!info) info = std::make_unique<OpInfo>(op);
   entry.store(info.get(), std::memory_order_release);
   return *info;

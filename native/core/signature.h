@@ -52,6 +52,7 @@ struct OpInfo {
   std::vector<bool> generator;   // per argument: is it a generator
   std::vector<int> aliases;      // per return: the argument that it is, or -1
   bool tensors_only = true;      // returns nothing but tensors and lists of them
+  bool permanent = false;        // of aten, which nobody unloads
   bool literal_scalars = false;  // arange, upsample…: floats decide the shape
   bool implicit_random = false;  // draws from the default generator and has no generator argument
   bool random = false;

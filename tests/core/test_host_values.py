@@ -71,7 +71,6 @@ def test_known_values_cost_no_round_trip(name: str, flow: Any) -> None:
     assert grown["host_reads"] >= 1
 
 
-@pytest.mark.xfail(reason="a copy into new memory is not followed yet", strict=True)
 def test_a_converted_mask_is_known(flow: Any) -> None:
     mask = torch.ones(2, 3, dtype=torch.int64).to(flow.device)
     assert flow.during(lambda: bool(mask.to(torch.bool).all()))["round_trips"] == 0

@@ -52,15 +52,21 @@ def test_recurrent_layers_on_packed_sequences(device: torch.device) -> None:
     torch.testing.assert_close(work(device), work(CPU))
 
 
-def test_autocast(device: torch.device) -> None:
+def test_autocast_says_that_it_stays_off(device: torch.device) -> None:
+    needs_the_device(device)
     x = torch.ones(2, 2, device=device)
-    with torch.autocast(device.type, torch.bfloat16):
+    with (
+        pytest.warns(UserWarning, match="Disabling autocast"),
+        torch.autocast(device.type, torch.bfloat16),
+    ):
         y = x @ x
-        z = (torch.ones(2, device=device) + 1).sum()
-    assert y.dtype == torch.bfloat16
-    assert (y.tolist(), z.item()) == ([[2.0, 2.0], [2.0, 2.0]], 4.0)
+    assert y.dtype == torch.float32
+    assert y.tolist() == [[2.0, 2.0], [2.0, 2.0]]
 
 
+@pytest.mark.xfail(
+    reason="an executor's default dtype is its own process's: such a result is refused", strict=True
+)
 def test_the_default_dtype_holds_on_the_executor(remote_device: torch.device) -> None:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
