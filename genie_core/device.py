@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genie_core import compat
+from genie_core import _native, compat
 from genie_core.compat import NAME
+from genie_core.dispatcher import dispatcher
 
 if TYPE_CHECKING:
     from genie_core.values import Stats
@@ -28,9 +29,6 @@ def register() -> None:
     with _lock:
         if _registered:
             return
-        from genie_core import _native
-        from genie_core.dispatcher import dispatcher
-
         compat.check_build(_native.build_info()["torch"])
         compat.name_device(_module())
         _native.register_device()
@@ -46,9 +44,6 @@ def _leave(process: int) -> None:
     One that still lets go of a Python object (2.13 and later: the context of each `backward()`),
     or that is only starting, would otherwise abort the process: pytorch#190489.
     """
-    from genie_core import _native
-    from genie_core.dispatcher import dispatcher
-
     if os.getpid() != process:  # a fork has neither the threads nor the connections
         return
     _native.settle_autograd(SETTLE_MS)
@@ -62,32 +57,24 @@ def connect(url: str) -> torch.device:
     Raises `ConnectionFailed`, `ProtocolError` or `SettingsError`.
     """
     register()
-    from genie_core.dispatcher import dispatcher
-
     return torch.device(NAME, dispatcher.connect(url))
 
 
 def stats(device: torch.device | str | int | None = None) -> Stats:
     """What a device has done so far: ops, flushes by reason, programs, round trips, bytes."""
     register()
-    from genie_core.dispatcher import dispatcher
-
     return dispatcher.stats(_index(device))
 
 
 def reset_stats(device: torch.device | str | int | None = None) -> None:
     """Start counting anew."""
     register()
-    from genie_core.dispatcher import dispatcher
-
     dispatcher.reset_stats(_index(device))
 
 
 def synchronize(device: torch.device | str | int | None = None) -> None:
     """Flush what was recorded and wait until the executor has finished it."""
     register()
-    from genie_core.dispatcher import dispatcher
-
     dispatcher.synchronize(_index(device))
 
 
@@ -98,22 +85,16 @@ def is_available() -> bool:
 
 def device_count() -> int:
     """How many devices there are: the addresses in `GENIE_DEVICES`, else the embedded executor."""
-    from genie_core import _native
-
     return int(_native.device_count())
 
 
 def current_device() -> int:
     """Index of the calling thread's device."""
-    from genie_core import _native
-
     return int(_native.current_device())
 
 
 def set_device(device: torch.device | str | int) -> None:
     """Make `device` the calling thread's."""
-    from genie_core import _native
-
     _native.set_current_device(_index(device))
 
 
@@ -132,8 +113,6 @@ class device:  # noqa: N801  (the name that every device module has)
 
 
 def _exchange_device(index: int) -> int:
-    from genie_core import _native
-
     return int(_native.exchange_device(index))
 
 
@@ -163,8 +142,6 @@ def manual_seed_all(seed: int) -> None:
 
 def default_generator(index: int) -> torch.Generator:
     """The generator that a device's random ops use when they are given none."""
-    from genie_core import _native
-
     generator: torch.Generator = _native.default_generator(index)
     return generator
 

@@ -2,6 +2,7 @@
 
 #include "core/device.h"
 #include "core/recorder.h"
+#include "kernels/meta.h"
 #include "leave.h"
 
 #include <torch/csrc/DynamicTypes.h>

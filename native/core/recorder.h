@@ -42,7 +42,4 @@ c10::Storage shadow_of(Value* value);
 
 Counters counters(int device);
 void reset_counters(int device);
-// Outputs of a shape that only the meta kernel knows; null when it has none or refuses.
-std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack& call);
-
 }  // namespace genie

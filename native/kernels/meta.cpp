@@ -1,5 +1,4 @@
-// Shape inference by the op's own meta kernel.
-#include "recorder.h"
+#include "meta.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
 

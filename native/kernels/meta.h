@@ -1,0 +1,12 @@
+// Shape inference by an op's own meta kernel.
+#pragma once
+
+#include "core/signature.h"
+
+namespace genie {
+
+// The outputs of a call, as its meta kernel gives them; null for an op that gives more than tensors.
+// Throws what the meta kernel throws.
+std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack& call);
+
+}  // namespace genie
