@@ -67,7 +67,7 @@ class Server:
         accepting = threading.Thread(target=self._accept, name="genie-accept", daemon=True)
         accepting.start()
         try:
-            self._stops.get()
+            self._wait()
         finally:
             self._listener.close()
             self._drain()
@@ -77,6 +77,12 @@ class Server:
         """Begin to end; safe in a signal handler. A second call ends the grace period."""
         self._stopping = True
         self._stops.put(None)
+
+    def _wait(self) -> None:
+        # In steps: the handler of a signal that comes just before a wait runs after it only.
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._stops.get(timeout=0.5)
 
     def _accept(self) -> None:
         with contextlib.suppress(ConnectionLost):
