@@ -4,6 +4,7 @@
 
 #include "core/recorder.h"
 
+#include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/library.h>
 
 #include <mutex>
@@ -87,11 +88,23 @@ void register_all_composites() {
   }
 }
 
+// Ops of other libraries reach the device through autograd's key, where torch has a fallback for each
+// kind of device, PrivateUse1's among them in 2.13 but not up to 2.6.
+void register_autograd_fallback() {
+  constexpr auto kKey = c10::DispatchKey::AutogradPrivateUse1;
+  if (c10::Dispatcher::singleton().hasBackendFallbackForDispatchKey(kKey)) return;
+  static auto* library = new torch::Library(torch::Library::IMPL, "_", kKey, __FILE__, __LINE__);
+  library->fallback(torch::autograd::basicAutogradNotImplementedFallback());
+}
+
 }  // namespace
 
 void register_composites() {
   static std::once_flag once;
-  std::call_once(once, &register_all_composites);
+  std::call_once(once, [] {
+    register_all_composites();
+    register_autograd_fallback();
+  });
 }
 
 }  // namespace genie

@@ -1,0 +1,99 @@
+"""A script that ends right after its backward exits 0, whatever autograd's threads still do.
+
+GENIE_EXIT_RUNS says how often each is run; once in some is enough to crash a release of torch.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+RUNS = int(os.environ.get("GENIE_EXIT_RUNS", "5"))
+
+DEVICE = """
+import torch
+import genie_core
+x = torch.ones(3, 3, device="remote_accelerator", requires_grad=True)
+x.mul(2).sum().backward()
+"""
+CPU_ONLY = """
+import torch
+import genie_core
+torch.ones(3, 3, requires_grad=True).mul(2).sum().backward()
+"""
+ANOMALY = """
+import torch
+import genie_core
+torch.autograd.set_detect_anomaly(True)
+x = torch.ones(3, 3, device="remote_accelerator", requires_grad=True)
+x.mul(2).sum().backward()
+"""
+FORKED = """
+import os, sys
+import torch
+import genie_core
+x = torch.ones(3, 3, device="remote_accelerator", requires_grad=True)
+x.mul(2).sum().backward()
+child = os.fork()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+BUSY = """
+import threading
+import time
+import torch
+import genie_core
+
+class Slow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        entered.set()
+        time.sleep(600)
+
+entered = threading.Event()
+genie_core.device.SETTLE_MS = 200
+x = torch.ones(3, device="remote_accelerator", requires_grad=True)
+threading.Thread(target=Slow.apply(x).sum().backward, daemon=True).start()
+entered.wait()
+"""
+
+
+def run(script: str, **environment: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+
+
+@pytest.mark.timeout(60 + 20 * RUNS)
+@pytest.mark.parametrize("script", [DEVICE, CPU_ONLY], ids=["device", "cpu"])
+def test_a_script_that_ends_after_its_first_backward_exits_well(script):
+    for _ in range(RUNS):
+        run(script)
+
+
+@pytest.mark.timeout(60 + 20 * RUNS)
+def test_so_does_one_whose_executor_is_another_process(shared_executor):
+    for _ in range(RUNS):
+        run(DEVICE, GENIE_DEVICES=shared_executor.url)
+
+
+@pytest.mark.parametrize("script", [ANOMALY, FORKED], ids=["anomaly", "fork"])
+def test_so_does_one_that(script):
+    run(script)
+
+
+def test_a_device_thread_that_hangs_does_not_keep_the_process():
+    run(BUSY)
