@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from genie_core.errors import ConnectionLost, GenieError, SettingsError
 from genie_core.log import get_logger
 from genie_core.plugins import manager
+from genie_plugins.executor import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +123,7 @@ class Server:
             channel.close()
             with self._lock:
                 self._clients.pop(threading.current_thread(), None)
+            memory.return_freed()
             _log.info("client.left", client=channel.url)
 
     def _drain(self) -> None:
@@ -156,6 +158,7 @@ def serve(
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # outranks what a client asks for
         _set_threads(threads)
+    memory.keep_freed()
     executor = make_executor(device, settings)
     try:
         listener = open_listener(url, settings)

@@ -11,7 +11,10 @@ import time
 
 STAGING = 1 << 16
 LARGE = 1 << 20
+# How long to look for data before sleeping. A wait that was over soon is followed by such another
+# (a training step, a token), and waking a sleeper can cost as much as the step: then look longer.
 SPIN_NS = 100_000 if (os.cpu_count() or 1) > 1 else 0
+EAGER_SPINS = 20
 
 
 class PeerGone(Exception):
@@ -26,19 +29,24 @@ class Reader:
 
     def __init__(self, sock: socket.socket, spin_ns: int = SPIN_NS) -> None:
         self._socket = sock
-        self._spin_ns = spin_ns
+        self._spin_ns = self._patience_ns = spin_ns
         self._staging = memoryview(bytearray(STAGING))
         self._start = self._end = 0
         self.received = 0
 
     def wait(self, timeout: float | None) -> None:
         """Return when at least one byte is there. Raises `TimeoutError` or `PeerGone`."""
-        if self._start < self._end or self._spin():
+        if self._start < self._end:
             return
-        if timeout is not None and not self._readable(timeout):
-            raise TimeoutError(f"no message within {timeout} s")
-        while not self._refill(0):
-            pass
+        began = time.perf_counter_ns()
+        if not self._spin(began):
+            if timeout is not None and not self._readable(timeout):
+                raise TimeoutError(f"no message within {timeout} s")
+            while not self._refill(0):
+                pass
+        longest = self._spin_ns * EAGER_SPINS
+        soon = time.perf_counter_ns() - began < longest
+        self._patience_ns = longest if soon else self._spin_ns
 
     def take(self, count: int) -> memoryview:
         """Return the next `count` bytes in a buffer of their own. Raises `PeerGone`."""
@@ -93,12 +101,10 @@ class Reader:
         self.received += count
         return count
 
-    def _spin(self) -> bool:
+    def _spin(self, began: int) -> bool:
         # A peer on the same machine answers sooner than the scheduler wakes a sleeper. Yielding
-        # lets it run where the two share a core: without, each turn costs the whole of SPIN_NS.
-        if not self._spin_ns:
-            return False
-        deadline = time.perf_counter_ns() + self._spin_ns
+        # lets it run where the two share a core: without, each turn costs the whole patience.
+        deadline = began + self._patience_ns
         while time.perf_counter_ns() < deadline:
             if self._refill(socket.MSG_DONTWAIT):
                 return True

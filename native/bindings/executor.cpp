@@ -2,7 +2,12 @@
 
 #include "replay/replay.h"
 
+#include <limits>
 #include <memory>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace py = pybind11;
 
@@ -131,6 +136,22 @@ bool has_op(const std::string& text, const std::string& device) {
   return op && op->hasComputedKernelForDispatchKey(backend_key(c10::Device(device).type()));
 }
 
+// An executor frees and allocates the same tensors at every step. By default each of its threads
+// has a heap of 64 MiB pieces that go back to the kernel and come again as pages to be cleared.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
+}
+
+void return_freed_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 }  // namespace
 
 void bind_executor(py::module_& m) {
@@ -202,6 +223,8 @@ void bind_executor(py::module_& m) {
       .def_property_readonly("live_bytes", [](Replayer& replayer) { return replayer.store().nbytes(); })
       .def_property_readonly("restrided", &Replayer::restrided);
   m.def("lacking_ops", &lacking_ops, py::arg("device"));
+  m.def("keep_freed_memory", &keep_freed_memory);
+  m.def("return_freed_memory", &return_freed_memory, py::call_guard<py::gil_scoped_release>());
   m.def("has_op", &has_op, py::arg("name"), py::arg("device"));
 }
 
