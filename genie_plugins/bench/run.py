@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 NAMES = ("capture", "models", "transport")
@@ -29,7 +31,7 @@ def run(name: str, as_json: bool) -> int:
     if as_json:
         print(_json(name, rows))
     else:
-        console.print(_table((module.__doc__ or name).splitlines()[0], rows))
+        _show(console, (module.__doc__ or name).splitlines()[0], rows)
     return 0
 
 
@@ -39,14 +41,39 @@ def _json(name: str, rows: Sequence[Row]) -> str:
     return json.dumps({"benchmark": name, "torch": torch.__version__, "rows": rows}, indent=2)
 
 
+def _show(console: Console, title: str, rows: Sequence[Row]) -> None:
+    """As a table where the console is wide enough for it, else row by row."""
+    table = _table(title, rows)
+    if _fits(console, rows):
+        console.print(table)
+        return
+    console.print(f"[bold]{title}")
+    for row in rows:
+        names = [_cell(value) for value in row.values() if isinstance(value, str)]
+        console.print("\n[bold]" + ", ".join(names), highlight=False)
+        figures = {key: value for key, value in row.items() if not isinstance(value, str)}
+        pairs = [f"{_words(key)} [cyan]{_cell(value)}[/]" for key, value in figures.items()]
+        console.print(Padding(Columns(pairs, padding=(0, 3)), (0, 2)), highlight=False)
+
+
+def _fits(console: Console, rows: Sequence[Row]) -> bool:
+    widest = [[len(_cell(value)) for value in row.values()] for row in rows]
+    columns = [max(column) for column in zip(*widest, strict=True)]
+    return sum(columns) + 3 * len(columns) + 1 <= console.width
+
+
 def _table(title: str, rows: Sequence[Row]) -> Table:
     table = Table(title=title)
     for key in rows[0] if rows else ():
         numeric = isinstance(rows[0][key], (int, float))
-        table.add_column(key.replace("_", " "), justify="right" if numeric else "left")
+        table.add_column(_words(key), justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     return table
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def _cell(value: object) -> str:
