@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.utils.dlpack
 
 NAME = "remote_accelerator"
 
@@ -33,6 +36,50 @@ def name_device(module: types.ModuleType) -> None:
         kinds = ("for_tensor", "for_module", "for_packed_sequence", "for_storage")
         known = inspect.signature(generate).parameters  # 2.1 has no for_packed_sequence
         generate(**{kind: True for kind in kinds if kind in known})
+
+
+def refuse_dlpack() -> None:
+    """Make DLPack refuse the device's tensors, whose addresses mean nothing in this process.
+
+    torch exports them as an "extension device"; `Tensor.__dlpack__` and the functions of
+    `torch.utils.dlpack` end in these entry points, the second one since 2.9.
+    """
+    for name in ("_to_dlpack", "_to_dlpack_versioned"):
+        export = getattr(torch._C, name, None)
+        if export is not None and not hasattr(export, "__wrapped__"):
+            _replace(export, _refusing(export))
+
+
+def _refusing(export: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(export)
+    def to_dlpack(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if tensor.device.type == NAME:
+            raise BufferError(
+                f"a tensor of {tensor.device} has no memory in this process, so DLPack cannot hand "
+                "it on: use tensor.cpu() first"
+            )
+        return export(tensor, *args, **kwargs)
+
+    return to_dlpack
+
+
+def _replace(old: object, new: object) -> None:
+    for module in (torch._C, torch.utils.dlpack, torch):
+        for name, value in list(vars(module).items()):
+            if value is old:
+                setattr(module, name, new)
+
+
+def legacy_autocast() -> dict[str, Any]:
+    """What autocast wants of a device's module before 2.4, where it stays off for this one."""
+    if hasattr(torch, "get_autocast_dtype"):
+        return {}
+    return {
+        "is_autocast_enabled": lambda: False,
+        "set_autocast_enabled": lambda _: None,
+        "get_autocast_dtype": lambda: torch.float16,
+        "set_autocast_dtype": lambda _: None,
+    }
 
 
 def real_type(argument: Any) -> str:

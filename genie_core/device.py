@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import types
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from genie_core.dispatcher import dispatcher
 if TYPE_CHECKING:
     from genie_core.values import Stats
 
+Device = torch.device | str | int | None
 _lock = threading.Lock()
 _registered = False
 SETTLE_MS = 5000  # a device thread that hangs in a hook does not keep the process longer
@@ -31,10 +33,12 @@ def register() -> None:
             return
         compat.check_build(_native.build_info()["torch"])
         compat.name_device(_module())
+        compat.refuse_dlpack()
         _native.register_device()
         _native.set_host(dispatcher)
         dispatcher.count_devices()
         atexit.register(_leave, os.getpid())
+        os.register_at_fork(after_in_child=_forked)
         _registered = True
 
 
@@ -50,6 +54,11 @@ def _leave(process: int) -> None:
     dispatcher.close()
 
 
+def _forked() -> None:
+    if dispatcher.is_used():
+        _native.refuse_after_fork()
+
+
 def connect(url: str) -> torch.device:
     """Connect to the executor at `url` and return the device that stands for it.
 
@@ -60,22 +69,22 @@ def connect(url: str) -> torch.device:
     return torch.device(NAME, dispatcher.connect(url))
 
 
-def stats(device: torch.device | str | int | None = None) -> Stats:
+def stats(device: Device = None) -> Stats:
     """What a device has done so far: ops, flushes by reason, programs, round trips, bytes."""
     register()
-    return dispatcher.stats(_index(device))
+    return dispatcher.stats(index_of(device))
 
 
-def reset_stats(device: torch.device | str | int | None = None) -> None:
+def reset_stats(device: Device = None) -> None:
     """Start counting anew."""
     register()
-    dispatcher.reset_stats(_index(device))
+    dispatcher.reset_stats(index_of(device))
 
 
-def synchronize(device: torch.device | str | int | None = None) -> None:
+def synchronize(device: Device = None) -> None:
     """Flush what was recorded and wait until the executor has finished it."""
     register()
-    dispatcher.synchronize(_index(device))
+    dispatcher.synchronize(index_of(device))
 
 
 def is_available() -> bool:
@@ -95,14 +104,14 @@ def current_device() -> int:
 
 def set_device(device: torch.device | str | int) -> None:
     """Make `device` the calling thread's."""
-    _native.set_current_device(_index(device))
+    _native.set_current_device(index_of(device))
 
 
 class device:  # noqa: N801  (the name that every device module has)
     """Context manager: the calling thread's device for the time being."""
 
     def __init__(self, device: torch.device | str | int) -> None:
-        self._index = _index(device)
+        self._index = index_of(device)
         self._previous = -1
 
     def __enter__(self) -> None:
@@ -117,7 +126,7 @@ def _exchange_device(index: int) -> int:
 
 
 def _is_in_bad_fork() -> bool:
-    return False
+    return _native.is_forked()
 
 
 def _lazy_init() -> None:
@@ -146,22 +155,23 @@ def default_generator(index: int) -> torch.Generator:
     return generator
 
 
-def get_rng_state(device: torch.device | str | int | None = None) -> torch.Tensor:
+def get_rng_state(device: Device = None) -> torch.Tensor:
     """State of a device's generator, as the executor's kind of generator stores it (uint8)."""
-    return default_generator(_index(device)).get_state()
+    return default_generator(index_of(device)).get_state()
 
 
-def set_rng_state(state: torch.Tensor, device: torch.device | str | int | None = None) -> None:
+def set_rng_state(state: torch.Tensor, device: Device = None) -> None:
     """Put back a state that `get_rng_state` returned."""
-    default_generator(_index(device)).set_state(state)
+    default_generator(index_of(device)).set_state(state)
 
 
 def get_amp_supported_dtype() -> list[torch.dtype]:
-    """What autocast may use: nothing yet, so that `torch.autocast` warns and stays off."""
-    return []
+    """What autocast may use; nothing on a torch whose lists of ops it lacks, 2.5 and before."""
+    return [torch.bfloat16, torch.float16] if _native.build_info()["autocast"] else []
 
 
-def _index(device: torch.device | str | int | None) -> int:
+def index_of(device: Device) -> int:
+    """The index that `device` names, the current one for None. Raises for one that is not there."""
     index: int | None
     if device is None or isinstance(device, int):
         index = device
@@ -208,6 +218,28 @@ def _module() -> types.ModuleType:
     here: dict[str, Any] = vars(sys.modules[__name__])
     for name in (*_PUBLIC, "_is_in_bad_fork", "_lazy_init", "_exchange_device"):
         setattr(module, name, here[name])
-    module._initialized = True  # type: ignore[attr-defined]  # torch.utils.checkpoint looks for it
-    module.__all__ = list(_PUBLIC)  # type: ignore[attr-defined]
+    extra = {
+        "_initialized": True,  # torch.utils.checkpoint looks for it
+        "__all__": list(_PUBLIC),
+        "__getattr__": _from_plugins,
+        "__dir__": lambda: sorted({*_PUBLIC, *_plugin_api()}),
+    }
+    vars(module).update(compat.legacy_autocast(), **extra)
     return module
+
+
+@lru_cache(None)
+def _plugin_api() -> dict[str, object]:
+    from genie_core.plugins import manager
+
+    api: dict[str, object] = {}
+    for part in manager().hook.genie_device_api():
+        api = {**part, **api}
+    return api
+
+
+def _from_plugins(name: str) -> object:
+    """An attribute of `torch.remote_accelerator` that the core does not have."""
+    if name.startswith("_") or name not in _plugin_api():
+        raise AttributeError(f"module 'torch.{NAME}' has no attribute {name!r}")
+    return _plugin_api()[name]

@@ -54,6 +54,10 @@ class Dispatcher:
             self._urls = [*(self._urls or ["inproc://"] * index), url]
             return index
 
+    def is_used(self) -> bool:
+        """Whether any session is open."""
+        return bool(self._sessions)
+
     def session(self, device: int) -> Session:
         """The session of a device; opened at the device's first use."""
         found = self._sessions.get(device)
@@ -124,6 +128,16 @@ class Dispatcher:
         """Flush and wait."""
         if device in self._sessions:
             self._sessions[device].synchronize()
+
+    def memory_info(self, device: int) -> tuple[int, int]:
+        """Free and total bytes of the executor's device."""
+        return self.session(device).memory(release=False)
+
+    def release_memory(self) -> None:
+        """Have every executor that is there give back memory that nothing uses."""
+        for session in self._sessions.values():
+            if not session.is_lost:
+                session.memory(release=True)
 
     def fallback(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], device: int

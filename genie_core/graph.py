@@ -17,6 +17,7 @@ import torch
 import torch.fx
 
 from genie_core import _native, compat
+from genie_core.context import Context, context_of
 
 
 @attrs.frozen
@@ -36,6 +37,19 @@ class Semantics:
 
     origin: str = ""
     """Place in the user's code that recorded it first."""
+    phase: str = ""
+    """What it was done for: "forward", "backward", "optimizer"; plugins may know more."""
+    forward: tuple[int, int] | None = None
+    """Of a backward's node: program, and index in it, of the op that it differentiates."""
+
+
+@attrs.frozen
+class Mark:
+    """What the recorder noted of an op's first sight, at ``node.meta["mark"]``."""
+
+    context: Context
+    in_backward: bool
+    forward: tuple[int, int] | None
 
 
 @lru_cache(None)
@@ -251,12 +265,22 @@ class GraphBuilder:
                 return value
         raise AssertionError(f"unknown argument {arg}")
 
-    def _op(self, name: str, args: list[Any], outputs: list[tuple[Any, ...]], origin: int) -> None:
+    def _op(
+        self,
+        name: str,
+        args: list[Any],
+        outputs: list[tuple[Any, ...]],
+        origin: int,
+        modes: int,
+        mark: tuple[int, bool, tuple[int, int] | None],
+    ) -> None:
         implicit = [arg[1] for arg in args if arg[0] == 13]
         args = [arg for arg in args if arg[0] != 13]
         node = self._call(name, args)
         node.meta["op"] = name
         node.meta["genie"] = Semantics(self._origin_text(origin))
+        node.meta["mark"] = Mark(context_of(mark[0]), *mark[1:])
+        node.meta["modes"] = modes
         node.meta["outputs"] = [self._output(node, i, out) for i, out in enumerate(outputs)]
         if implicit:
             node.meta["generator"] = self._slot(implicit[0])

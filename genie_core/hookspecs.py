@@ -16,6 +16,7 @@ import pluggy
 
 if TYPE_CHECKING:
     import click
+    import torch
 
     from genie_core._native import OpCall, Specs
     from genie_core.contracts import Channel, Executor, Listener
@@ -41,6 +42,38 @@ def genie_infer_outputs(call: OpCall) -> list[TensorSpec] | Specs | None:
     or None for "not me". If nobody knows, the device flushes and asks the executor (a
     data-dependent shape).
     Errors: raise `OpRaised` around an error of the op itself, so that the user sees eager's.
+    """
+
+
+@hookspec
+def genie_session_opened(url: str) -> None:
+    """Prepare this process for work on a device, by hooks of torch's own for example.
+
+    When: on the client's side, each time a device's session has been opened.
+    url: the executor's address.
+    Errors: a plugin that raises is named in a warning; the session is open all the same.
+    """
+
+
+@hookspec
+def genie_annotate(graph: torch.fx.Graph) -> None:
+    """Say what a program's nodes mean.
+
+    When: at a program's first sight, before it is sent; never again for that program.
+    graph: a node with `meta["op"]` is a recorded op; `meta["mark"]` is what the recorder noted
+    of it. Write what you know into `meta["genie"]`, a `Semantics`, with `attrs.evolve`; change
+    nothing else. Genie's own plugins come first.
+    Errors: a plugin that raises is named in a warning; the program runs all the same.
+    """
+
+
+@hookspec
+def genie_device_api() -> dict[str, object]:
+    """Give functions and classes to the module `torch.remote_accelerator`.
+
+    When: once, when a public name that the core does not have is asked of that module.
+    Returns: names and what they stand for; of a name that two give, the first loaded one's holds.
+    Errors: raised where the name was asked for.
     """
 
 

@@ -4,7 +4,8 @@ The forms of :class:`genie_core.protocol.ProgramCode`:
 
 - ``tensors``: ``[slot, dtype, flags, [offset, *sizes, *strides], [[position, symbol], …]]``;
   positions count in the list of numbers, which holds 0 where a symbol stands.
-- ``ops``: ``[name, [argument, …], [output, …]]``.
+- ``ops``: ``[name, [argument, …], [output, …]]``, and the modes where they are not the usual
+  ones: the default dtype's number, and bits 8 for deterministic and 9 for warn-only.
 - an argument: ``[0]`` none, ``[1, tensor]``, ``[2, slot]`` a generator or whole value,
   ``[3, int]``, ``[4, symbol]`` an int, ``[5, float]``, ``[6, symbol]`` a float, ``[7, bool]``,
   ``[8, str]``, ``[9, [argument, …]]``, ``[10]`` the executor's device,
@@ -45,6 +46,9 @@ _CODES: dict[Any, int] = {
 }
 
 
+_DEFAULT_MODES = _native.dtype_code(torch.float32)
+
+
 @attrs.frozen
 class EncodedProgram:
     """A program's code, the name that its content gives it, and each op's place of origin."""
@@ -54,9 +58,14 @@ class EncodedProgram:
     origins: list[str]
 
 
-def encode_program(sealed: _native.Sealed, origin_text: Callable[[int], str]) -> EncodedProgram:
-    """Build the graph of a trace seen for the first time, and encode it."""
+def encode_program(
+    sealed: _native.Sealed,
+    origin_text: Callable[[int], str],
+    annotate: Callable[[torch.fx.Graph], None],
+) -> EncodedProgram:
+    """Build the graph of a trace seen for the first time, have it annotated, and encode it."""
     graph = GraphBuilder(sealed, origin_text).build()
+    annotate(graph)
     return encode_graph(graph, sealed)
 
 
@@ -90,7 +99,9 @@ class _Encoder:
     def add(self, node: torch.fx.Node) -> None:
         name: str = node.meta["op"]
         semantics: Semantics = node.meta["genie"]
-        self.ops.append([name, self._args(node), [self._output(o) for o in node.meta["outputs"]]])
+        op = [name, self._args(node), [self._output(o) for o in node.meta["outputs"]]]
+        modes = node.meta["modes"]
+        self.ops.append(op if modes == _DEFAULT_MODES else [*op, modes])
         self.origins.append(semantics.origin)
 
     def _args(self, node: torch.fx.Node) -> list[Any]:

@@ -80,6 +80,12 @@ class Supports(_Message, frozen=True):
     op: str
 
 
+class Memory(_Message, frozen=True):
+    """Asks for the device's memory, after what is unused was given back if ``release``."""
+
+    release: bool = False
+
+
 class Bye(_Message, frozen=True):
     """Ends the session in good order. No reply."""
 
@@ -110,6 +116,13 @@ class Done(_Message, frozen=True):
     value: bool = True
 
 
+class MemoryInfo(_Message, frozen=True):
+    """The answer to :class:`Memory`: bytes of the executor's device."""
+
+    free: int
+    total: int
+
+
 class Failed(_Message, frozen=True):
     """What went wrong on the executor.
 
@@ -123,8 +136,8 @@ class Failed(_Message, frozen=True):
     index: int = -1
 
 
-Request = Hello | Define | Run | Put | Read | Free | Sync | Supports | Bye
-Reply = Welcome | Data | Outputs | Done | Failed
+Request = Hello | Define | Run | Put | Read | Free | Sync | Supports | Memory | Bye
+Reply = Welcome | Data | Outputs | Done | MemoryInfo | Failed
 
 
 class ProgramCode(msgspec.Struct, frozen=True, array_like=True):

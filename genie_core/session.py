@@ -53,6 +53,7 @@ class Session:
         self.url = url
         self.executor_device = "cpu"
         self.hook = plugins.hook
+        self._plugins = plugins
         self._device = device
         self._channel = channel
         self._lock = threading.RLock()
@@ -99,6 +100,7 @@ class Session:
         self.executor_device = welcome.device
         self._lacks = frozenset(welcome.lacks)
         _log.info("session.opened", url=self.url, device=welcome.device, torch=welcome.torch)
+        self._tell("genie_session_opened", url=self.url)
 
     def _check(self, hello: protocol.Hello, welcome: protocol.Welcome) -> None:
         """Raise `ProtocolError` for an executor of another version that did not refuse us."""
@@ -150,12 +152,20 @@ class Session:
         from genie_core.dispatcher import dispatcher
 
         try:
-            program = encode_program(sealed, dispatcher.origin_text)
+            program = encode_program(sealed, dispatcher.origin_text, self._annotate)
         except BaseException:
             _native.forget_program(self._device, sealed.program)
             raise
         self._origins[sealed.program] = program.origins
         self._outbox.append(protocol.Define(sealed.program, program.name, program.code))
+
+    def _annotate(self, graph: torch.fx.Graph) -> None:
+        self._tell("genie_annotate", graph=graph)
+
+    def _tell(self, hook: str, **arguments: Any) -> None:
+        """Call a hook of each plugin; what a broken one does not say costs nobody his values."""
+        for error in self._plugins.call_each(hook, **arguments):
+            _log.warning("hook.failed", hook=hook, reason=str(error))
 
     def _ask_tail(self, run: protocol.Run, sealed: _native.Sealed) -> bytes:
         reply = self._exchange(run)
@@ -215,6 +225,18 @@ class Session:
         self.flush("sync")
         with self._lock:
             self._ask(protocol.Sync(), protocol.Done)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection was found to be gone."""
+        return self._lost is not None
+
+    def memory(self, release: bool) -> tuple[int, int]:
+        """Free and total bytes of the executor's device, which first gives back what it can."""
+        self.flush("sync")
+        with self._lock:
+            info = self._ask(protocol.Memory(release), protocol.MemoryInfo)
+        return info.free, info.total
 
     def close(self) -> None:
         """Leave in good order, if the executor is still there."""

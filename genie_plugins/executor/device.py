@@ -7,6 +7,7 @@ import os
 import torch
 
 from genie_core.errors import SettingsError
+from genie_plugins.executor import memory
 
 MAX_THREADS = 256
 
@@ -28,6 +29,25 @@ def resolve(device: str) -> str:
             "--device", device, f"{reason}; give one that this machine has, such as cpu or cuda:0"
         ) from error
     return found.type if found.type == "cpu" else f"{found.type}:{found.index or 0}"
+
+
+def memory_info(device: str) -> tuple[int, int]:
+    """Free and total bytes of `device`; of the CPU, the machine's."""
+    where = torch.device(device)
+    if where.type == "cpu":
+        page = os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_AVPHYS_PAGES") * page, os.sysconf("SC_PHYS_PAGES") * page
+    info: tuple[int, int] = getattr(torch, where.type).mem_get_info(where)
+    return info
+
+
+def release_memory(device: str) -> None:
+    """Give back what the allocator of `device` holds and nothing uses."""
+    where = torch.device(device)
+    if where.type == "cpu":
+        memory.return_freed()
+    else:
+        getattr(torch, where.type).empty_cache()
 
 
 def adopt_threads(device: str, threads: int) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from genie_core import protocol
 from genie_core.errors import GenieError, ProtocolError
-from genie_plugins.executor.device import adopt_threads
+from genie_plugins.executor.device import adopt_threads, memory_info, release_memory
 
 if TYPE_CHECKING:
     from genie_core.contracts import Buffer, Channel
@@ -50,6 +50,7 @@ class ClientSession:
             protocol.Define: self._define,
             protocol.Sync: self._sync,
             protocol.Supports: self._supports,
+            protocol.Memory: self._memory,
             protocol.Hello: self._hello,
             protocol.Bye: self._bye,
         }
@@ -151,6 +152,14 @@ class ClientSession:
         def done() -> _Answer:
             has = self._host.native.has_op(supports.op, self._host.device)
             return protocol.Done(has), ()
+
+        self._answer(done)
+
+    def _memory(self, memory: protocol.Memory) -> None:
+        def done() -> _Answer:
+            if memory.release:
+                release_memory(self._host.device)
+            return protocol.MemoryInfo(*memory_info(self._host.device)), ()
 
         self._answer(done)
 

@@ -1,7 +1,10 @@
 #include "client.h"
 
 #include "core/device.h"
+#include "core/mark.h"
+#include "core/modes.h"
 #include "core/recorder.h"
+#include "device/attach.h"
 #include "kernels/meta.h"
 #include "leave.h"
 
@@ -13,6 +16,8 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <map>
+#include <string>
 #include <thread>
 
 namespace py = pybind11;
@@ -64,6 +69,7 @@ struct OpCall {
         // Not implemented, data-dependent, or the user's mistake: all are told apart over there.
       }
     }
+    PyErr_Clear();  // a meta kernel in Python leaves its error behind in 2.1
     return specs->signature ? py::cast(specs) : py::none();
   }
 
@@ -164,6 +170,14 @@ class PythonHost final : public Host {
     with_python([&] { dispatcher_.attr("synchronize")(device); });
   }
 
+  std::pair<size_t, size_t> memory_info(int device) override {
+    return with_python([&] { return dispatcher_.attr("memory_info")(device).cast<std::pair<size_t, size_t>>(); });
+  }
+
+  void release_memory() override {
+    with_python([&] { dispatcher_.attr("release_memory")(); });
+  }
+
   void fallback(OpInfo& info, torch::jit::Stack* stack, int device) override {
     with_python([&] {
       const size_t first = stack->size() - info.args.size();
@@ -219,7 +233,7 @@ class PythonHost final : public Host {
 // Reads a program's ops back from their streams. Numbers that were lifted become (symbol, value).
 class ProgramReader {
  public:
-  explicit ProgramReader(const Program& program) : program_(program) {}
+  explicit ProgramReader(const Sealed& sealed) : program_(*sealed.program), forward_(sealed.forward) {}
 
   py::list ops() {
     py::list result;
@@ -235,14 +249,22 @@ class ProgramReader {
     value_ = program_.op_literal[op_] + static_cast<uint32_t>(signature.literals.size());
     slot_ = program_.op_slot[op_];
     const uint64_t head = *structure_++;
-    if (signature.op != nullptr) ++structure_;  // the global state
+    const uint64_t modes = signature.op != nullptr ? *structure_++ : kDefaultModes;
     const auto* end = signature.structure.data() + signature.structure.size();
     py::list args;
     while (structure_ < end) args.append(read_arg());
     py::list outputs;
     for (const auto& spec : signature.outputs) outputs.append(read_output(spec));
     const auto origin = op_ < program_.origins.size() ? program_.origins[op_] : 0;
-    return py::make_tuple(signature.op != nullptr ? signature.op->name : pseudo_name(head), args, outputs, origin);
+    return py::make_tuple(signature.op != nullptr ? signature.op->name : pseudo_name(head), args, outputs, origin, modes, mark());
+  }
+
+  // (context, in a backward?, program and index of the forward op or None)
+  py::tuple mark() {
+    const auto& mark = program_.marks[op_];
+    const auto forward = op_ < forward_.size() ? forward_[op_] : OpRef();
+    const auto link = forward.program < 0 ? py::object(py::none()) : py::make_tuple(forward.program, forward.index);
+    return py::make_tuple(mark.context, mark.evaluates != 0, link);
   }
 
   py::object number(uint32_t position) {
@@ -342,6 +364,7 @@ class ProgramReader {
   }
 
   const Program& program_;
+  const std::vector<OpRef>& forward_;
   size_t op_ = 0;
   const uint64_t* structure_ = nullptr;
   uint32_t literal_ = 0, value_ = 0, slot_ = 0;
@@ -395,7 +418,7 @@ void bind_client(py::module_& m) {
       .def_property_readonly("symbols", [](const Sealed& s) { return s.program->symbols; })
       .def_property_readonly("bound", [](const Sealed& s) { return s.program->bound; })
       .def_property_readonly("kept", [](const Sealed& s) { return kept_slots(*s.program); })
-      .def("export_ops", [](const Sealed& s) { return ProgramReader(*s.program).ops(); });
+      .def("export_ops", [](const Sealed& s) { return ProgramReader(s).ops(); });
 
   m.def("register_device", &register_device, "Registers the device with PyTorch; once per process.");
   m.def("settle_autograd",
@@ -423,6 +446,15 @@ void bind_client(py::module_& m) {
     if (index >= 0) set_current_device(index);
     return previous;
   });
+  m.def("refuse_after_fork", &refuse_after_fork);
+  m.def("is_forked", &is_forked);
+  m.def("exchange_context", &exchange_context);
+  m.def("memory_use", [](int device) {
+    const auto use = memory_use(device);
+    return std::map<std::string, int64_t>{{"allocated", use.allocated},     {"peak", use.peak},   {"total", use.total},
+                                          {"freed", use.freed}, {"allocations", use.allocations}, {"frees", use.frees}};
+  });
+  m.def("reset_peak", &reset_peak);
   m.def("seal", &seal_released);
   m.def("collect_freed", &collect_freed);
   m.def("forget_program", &forget_program);

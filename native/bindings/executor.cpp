@@ -92,6 +92,8 @@ ReplayOp parse_op(const py::handle& item) {
     }
     op.outputs.push_back(parsed);
   }
+  if (fields.size() > 3) op.modes = fields[3].cast<uint16_t>();
+  if (!is_dtype(static_cast<int>(op.modes & 0xff))) throw py::value_error("unknown dtype");
   return op;
 }
 

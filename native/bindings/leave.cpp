@@ -1,6 +1,7 @@
 #include "leave.h"
 
 #include "core/device.h"
+#include "device/attach.h"
 
 #include <torch/csrc/autograd/anomaly_mode.h>
 #include <torch/csrc/autograd/engine.h>

@@ -2,6 +2,8 @@
 #include "client.h"
 #include "executor.h"
 
+#include "core/compat.h"
+
 PYBIND11_MODULE(_native, m) {
   m.doc() = "Genie's native core: the device, the recorder and the replay.";
   genie::bind_client(m);
@@ -11,6 +13,7 @@ PYBIND11_MODULE(_native, m) {
     info["torch"] = GENIE_TORCH_STRING;
     info["compiler"] = __VERSION__;
     info["cxx"] = static_cast<long>(__cplusplus);
+    info["autocast"] = GENIE_AUTOCAST != 0;
     info["abi"] = _GLIBCXX_USE_CXX11_ABI;
     return info;
   });

@@ -48,6 +48,13 @@ inline constexpr auto nullopt = c10::nullopt;
 // Guard of a device: which virtuals exist.
 #define GENIE_GUARD_NEW_STREAM (GENIE_TORCH >= 204)  // getNewStream, synchronizeEvent, elapsedTime
 #define GENIE_GUARD_SYNC_DEVICE (GENIE_TORCH >= 206)
+#define GENIE_GUARD_CAPABILITY (GENIE_TORCH >= 211)
+
+// c10::DeviceAllocator, which torch.accelerator asks for statistics.
+#define GENIE_DEVICE_ALLOCATOR (GENIE_TORCH >= 209)
+
+// autocast's lists of ops, for backends outside of torch.
+#define GENIE_AUTOCAST (GENIE_TORCH >= 206)
 
 // scaled_dot_product_attention asks a per-device stub which kernel to use since 2.3 (as an op before).
 #define GENIE_SDP_STUB (GENIE_TORCH >= 206)
@@ -57,6 +64,13 @@ inline constexpr auto nullopt = c10::nullopt;
 #define GENIE_HOOK_CONST const
 #else
 #define GENIE_HOOK_CONST
+#endif
+
+// The graph of autograd's nodes got a header of its own when they became intrusive.
+#if __has_include(<torch/csrc/autograd/node.h>)
+#define GENIE_NODE_HEADER <torch/csrc/autograd/node.h>
+#else
+#define GENIE_NODE_HEADER <torch/csrc/autograd/function.h>
 #endif
 
 // A node of autograd's graph is held by shared_ptr, in 2.13 and 2.15 by intrusive_ptr.

@@ -1,4 +1,4 @@
-// The device as PyTorch sees it: its index, guard, hooks and generators.
+// The thread's device, and the generators.
 #pragma once
 
 #include "value.h"
@@ -6,17 +6,15 @@
 namespace genie {
 
 int current_device();
-void set_current_device(int index);
+void set_current_device(int index);  // throws for an index that no executor backs
+void put_current_device(int index) noexcept;
 
+const at::Generator& default_generator(int device);
+at::Generator new_generator(int device);
 Value* default_generator_value(int device);
 Value* generator_value(const at::Generator& generator);
 
 // Throws for an index that no executor backs.
 void check_device(int index);
-
-void register_device();
-
-// Has anybody asked how many devices there are, as autograd does to start a thread for each?
-bool autograd_may_run();
 
 }  // namespace genie

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 namespace genie {
 
@@ -24,6 +25,10 @@ class Host {
   // Sends bytes as value `id`; may keep no reference to `data`.
   virtual void put(int device, uint64_t id, const void* data, size_t nbytes) = 0;
   virtual void synchronize(int device) = 0;
+  // Free and total bytes of the executor's device.
+  virtual std::pair<size_t, size_t> memory_info(int device) = 0;
+  // Has every connected executor give back memory that nothing uses.
+  virtual void release_memory() = 0;
   // Runs an op that the executor lacks, some other way; replaces the arguments on the stack.
   virtual void fallback(OpInfo& info, torch::jit::Stack* stack, int device) = 0;
   // The user's code that is recording now, as an id.

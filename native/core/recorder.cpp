@@ -2,6 +2,7 @@
 
 #include "codec.h"
 #include "device.h"
+#include "mark.h"
 #include "shadow.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -17,6 +18,7 @@ struct DeviceState {
   Trace trace;
   ProgramTable programs;
   Counters counters;
+  RunLog log;
 };
 
 std::mutex core_mutex;
@@ -45,6 +47,7 @@ class CoreLock {
 class TraceLock {
  public:
   explicit TraceLock(int device) {
+    check_fork();
     lock_.emplace();
     while (state(device).trace.tail) {
       lock_.reset();
@@ -120,9 +123,9 @@ void ensure(Trace& trace, Value* value, const c10::TensorImpl* tensor = nullptr)
   trace.add_output(value);
 }
 
-void append(Trace& trace, Signature* signature, const CallWriter& call) {
+void append(Trace& trace, Signature* signature, const CallWriter& call, const Mark& mark = {}) {
   for (const auto& operand : call.operands) ensure(trace, operand.value, operand.tensor);
-  trace.append(signature, call);
+  trace.append(signature, call, mark);
 }
 
 void record_pseudo(int device, PseudoCall& call) {
@@ -139,7 +142,10 @@ at::Tensor tensor_of(c10::TensorImpl* impl) {
 
 void set_geometry(c10::TensorImpl* impl, const OutputSpec& spec) {
   const auto& storage = impl->unsafe_storage();
-  if (spec.nbytes > storage.nbytes()) storage.unsafeGetStorageImpl()->set_nbytes(spec.nbytes);
+  if (spec.nbytes > storage.nbytes()) {
+    resize_value(*value_of(storage), spec.nbytes);
+    storage.unsafeGetStorageImpl()->set_nbytes(spec.nbytes);
+  }
   impl->set_sizes_and_strides(spec.geometry.size, spec.geometry.stride, spec.geometry.offset);
 }
 
@@ -203,7 +209,7 @@ Recorded commit(Signature* signature, const CallWriter& call, const torch::jit::
                 Results& flat) {
   auto& device = state(call.device);
   auto& trace = device.trace;
-  append(trace, signature, call);
+  append(trace, signature, call, mark_of(call));
   make_outputs(*signature, call, flat);
   for (size_t i = 0; i < flat.size(); ++i) {
     if (signature->outputs[i].kind == OutputSpec::New) trace.add_output(value_of(*flat[i].unsafeGetTensorImpl()));
@@ -320,7 +326,7 @@ std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& ca
   {
     const TraceLock lock(call.device);
     auto& trace = state(call.device).trace;
-    append(trace, signature, call);
+    append(trace, signature, call, mark_of(call));
     for (const auto& operand : call.operands) {
       if (operand.written) operand.value->shadow = {};
     }
@@ -450,10 +456,8 @@ void record_resize(Value* storage, size_t nbytes) {
   {
     const CoreLock lock;
     if (storage->shadow) storage->shadow = {};
-    if (!storage->materialized) {
-      storage->nbytes = nbytes;
-      return;
-    }
+    resize_value(*storage, nbytes);
+    if (!storage->materialized) return;
   }
   PseudoCall call(kResize);
   call.value(storage).literal(static_cast<int64_t>(nbytes));
@@ -537,6 +541,8 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
     std::vector<int64_t> symbols;
     std::tie(sealed.program, sealed.is_new) = current.programs.resolve(trace, symbols);
     ++(sealed.is_new ? current.counters.programs_built : current.counters.program_hits);
+    current.log.add(sealed.program->id, trace);
+    if (sealed.is_new) sealed.forward = current.log.forwards(sealed.program->marks);
     const uint64_t base = reserve_ids(device, trace.tail ? kTailIds : 1);
     sealed.payload = encode_run(*sealed.program, trace, symbols, sealed.freed, base);
     sealed.freed.clear();

@@ -1,9 +1,7 @@
 #include "signature.h"
 
 #include "device.h"
-
-#include <ATen/Context.h>
-#include <c10/core/DefaultDtype.h>
+#include "modes.h"
 
 #include <algorithm>
 #include <array>
@@ -58,11 +56,6 @@ int aliased_argument(const c10::FunctionSchema& schema, size_t index) {
     if (other != nullptr && other->beforeSets() == alias->beforeSets()) return static_cast<int>(i);
   }
   return -1;
-}
-
-uint64_t global_state() {
-  return uint64_t(c10::typeMetaToScalarType(c10::get_default_dtype())) |
-         uint64_t(at::globalContext().deterministicAlgorithms()) << 8;
 }
 
 [[noreturn]] void fail_device(const OpInfo& info, const at::Device& first, const at::Device& other) {
@@ -135,7 +128,7 @@ void CallWriter::reset() {
 
 void CallWriter::write_call(OpInfo& info, const torch::jit::Stack& stack, size_t first) {
   structure.push_back(reinterpret_cast<uint64_t>(&info));
-  structure.push_back(global_state());
+  structure.push_back(current_modes());
   for (size_t i = 0; i < info.args.size(); ++i) write(info, i, stack[first + i]);
   if (device < 0) device = current_device();
   if (info.implicit_random) {

@@ -36,8 +36,8 @@ uint32_t Trace::slot_of(Value* value, bool made) {
   return value->slot;
 }
 
-void Trace::append(Signature* signature, const CallWriter& call) {
-  ops.push_back({signature, static_cast<uint32_t>(slots.size()), static_cast<uint32_t>(values.size())});
+void Trace::append(Signature* signature, const CallWriter& call, const Mark& mark) {
+  ops.push_back({signature, static_cast<uint32_t>(slots.size()), static_cast<uint32_t>(values.size()), mark});
   hash = mix(hash, signature->structure_id);
   window = window << 8 ^ op_identity(*signature);
   recent[appended++ % recent.size()] = static_cast<uint32_t>(mix(window, 1) >> 32);
@@ -97,6 +97,7 @@ std::unique_ptr<Program> ProgramTable::build(const Trace& trace) {
     program->op_slot.push_back(op.slot);
     program->op_literal.push_back(static_cast<uint32_t>(program->literals.size()));
     program->op_value.push_back(op.value);
+    program->marks.push_back(op.mark);
     const auto& own = op.signature->literals;
     program->literals.insert(program->literals.end(), own.begin(), own.end());
     const size_t end = i + 1 < trace.ops.size() ? trace.ops[i + 1].value : trace.values.size();

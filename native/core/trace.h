@@ -15,10 +15,19 @@ namespace genie {
 enum PseudoOp : uint64_t { kAlloc = 1, kResize, kMakeGenerator, kSeed, kSetState, kGetState };
 const char* pseudo_name(uint64_t id);
 
+// Where an op stands in the user's computation.
+struct Mark {
+  int64_t node = 0;       // number of the autograd node that was made last; negative: not for this op
+  int64_t evaluates = 0;  // number of the node that autograd was evaluating; -1: one without; 0: no backward
+  uint32_t thread = 0, evaluated_thread = 0;  // nodes are counted per thread
+  uint32_t context = 0;   // what plugins said of the thread's work: see exchange_context
+};
+
 struct TraceOp {
   Signature* signature;
   uint32_t slot;   // its operands' slots, then its new outputs', start here in Trace::slots
   uint32_t value;  // its values start here in Trace::values
+  Mark mark;
 };
 
 struct Trace {
@@ -38,7 +47,7 @@ struct Trace {
   bool tail = false;  // the last op's outputs come back with the reply
 
   uint32_t slot_of(Value* value, bool made);
-  void append(Signature* signature, const CallWriter& call);
+  void append(Signature* signature, const CallWriter& call, const Mark& mark = {});
   uint32_t add_output(Value* value);
   void clear();
   // True where a trace ends well: where the hash of the last ops is a maximum of its surroundings. That
@@ -60,12 +69,19 @@ struct Program {
   std::vector<uint8_t> op_lifted;        // per op: has it lifted literals
   uint32_t symbols = 0;
   std::vector<uint32_t> origins;
+  std::vector<Mark> marks;  // of the first sight
   bool tail = false;
   // Ids bound by the last run: the next run names only what differs.
   std::vector<uint64_t> last_ids;
   uint64_t last_base = 0;
 
   ~Program();
+};
+
+// An op of a program that was run.
+struct OpRef {
+  int64_t program = -1;
+  int64_t index = -1;
 };
 
 // One flush, ready to be sent.
@@ -76,6 +92,7 @@ struct Sealed {
   std::vector<uint64_t> freed;
   size_t ops = 0;
   bool tail = false;
+  std::vector<OpRef> forward;  // of a new program: per op of a backward, the op that made its autograd node
 };
 
 class ProgramTable {

@@ -1,7 +1,6 @@
 #include "value.h"
 
-#include "device.h"
-
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <mutex>
@@ -19,6 +18,8 @@ constexpr uint64_t kAlignment = 512;
 std::array<std::atomic<uint64_t>, kMaxDevices> next_offset{};
 std::array<std::atomic<uint64_t>, kMaxDevices> next_id{};
 std::array<DropList, kMaxDevices> drop_lists{};
+std::array<std::atomic<int64_t>, kMaxDevices> freed_bytes{};
+std::atomic<bool> forked{false};
 
 // Values come and go with every op: those that were freed are used again.
 class ValuePool {
@@ -27,13 +28,33 @@ class ValuePool {
     static auto* pool = new ValuePool();
     return *pool;
   }
-  Value* get() {
+  Value* get(size_t nbytes, int device) {
     const std::lock_guard<SpinLock> lock(lock_);
     if (free_ == nullptr) grow();
     Value* value = free_;
     free_ = value->next;
     *value = Value();
+    ++uses_[device].allocations;
+    add(nbytes, device);
     return value;
+  }
+  void resize(Value& value, size_t nbytes) {
+    const std::lock_guard<SpinLock> lock(lock_);
+    freed_bytes[value.device].fetch_add(static_cast<int64_t>(value.nbytes), std::memory_order_relaxed);
+    add(nbytes, value.device);
+    value.nbytes = nbytes;
+  }
+  MemoryUse use(int device) {
+    const std::lock_guard<SpinLock> lock(lock_);
+    auto use = uses_.at(device);
+    use.freed = freed_bytes[device].load(std::memory_order_relaxed);
+    use.allocated = use.total - use.freed;
+    return use;
+  }
+  void reset_peak(int device) {
+    const std::lock_guard<SpinLock> lock(lock_);
+    uses_.at(device).peak = 0;
+    add(0, device);
   }
   // Slow: for the rare storage that PyTorch makes from a bare address.
   Value* find(uint64_t address) {
@@ -49,12 +70,18 @@ class ValuePool {
     value->shadow = {};
     value->address = 0;
     const std::lock_guard<SpinLock> lock(lock_);
+    ++uses_[value->device].frees;
     value->next = free_;
     free_ = value;
   }
 
  private:
   static constexpr size_t kSlab = 256;
+  void add(size_t nbytes, int device) {
+    auto& use = uses_[device];
+    use.total += static_cast<int64_t>(nbytes);
+    use.peak = std::max(use.peak, use.total - freed_bytes[device].load(std::memory_order_relaxed));
+  }
   void grow() {
     slabs_.push_back(std::make_unique<Value[]>(kSlab));
     for (size_t i = 0; i < kSlab; ++i) {
@@ -65,10 +92,12 @@ class ValuePool {
   SpinLock lock_;
   std::vector<std::unique_ptr<Value[]>> slabs_;
   Value* free_ = nullptr;
+  std::array<MemoryUse, kMaxDevices> uses_{};
 };
 
 void drop(void* context) noexcept {
   auto* value = static_cast<Value*>(context);
+  freed_bytes[value->device].fetch_add(static_cast<int64_t>(value->nbytes), std::memory_order_relaxed);
   drop_list(value->device).push(value);
 }
 
@@ -81,27 +110,28 @@ at::DataPtr make_ptr(Value* value) {
 }
 
 Value* make_value(size_t nbytes, int device) {
-  std::unique_ptr<Value, ValueDeleter> value(ValuePool::instance().get());
+  check_fork();
+  std::unique_ptr<Value, ValueDeleter> value(ValuePool::instance().get(nbytes, device));
   value->id = reserve_ids(device, 1);
   value->device = static_cast<int16_t>(device);
   value->nbytes = nbytes;
   return value.release();  // owned by the DataPtr from here on
 }
 
-class RemoteAllocator final : public c10::Allocator {
- public:
-  at::DataPtr allocate(size_t nbytes) GENIE_ALLOCATE_CONST override {
-    return make_value_ptr(nbytes, current_device());
-  }
-  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
-#if GENIE_HAS_COPY_DATA
-  void copy_data(void*, const void*, std::size_t) const override {
-    TORCH_CHECK_NOT_IMPLEMENTED(false, "remote_accelerator memory has no address in this process");
-  }
-#endif
-};
-
 }  // namespace
+
+void refuse_after_fork() { forked.store(true, std::memory_order_relaxed); }
+bool is_forked() { return forked.load(std::memory_order_relaxed); }
+void check_fork() {
+  TORCH_CHECK(!is_forked(),
+              "remote_accelerator cannot be used in a fork of a process that has used it: the connections and threads "
+              "stayed behind. Start processes by 'spawn' (torch.multiprocessing.set_start_method(\"spawn\")), or use the "
+              "device after the fork only.");
+}
+
+MemoryUse memory_use(int device) { return ValuePool::instance().use(device); }
+void reset_peak(int device) { ValuePool::instance().reset_peak(device); }
+void resize_value(Value& value, size_t nbytes) { ValuePool::instance().resize(value, nbytes); }
 
 void DropList::push(Value* value) noexcept {
   value->next = head_.load(std::memory_order_relaxed);
@@ -134,11 +164,6 @@ int device_of_address(const void* address) {
   const auto bits = reinterpret_cast<uint64_t>(address);
   TORCH_CHECK((bits & kMarker) != 0, "this address does not belong to remote_accelerator");
   return static_cast<int>((bits >> kDeviceShift) & 0xff);
-}
-
-c10::Allocator* allocator() {
-  static RemoteAllocator instance;
-  return &instance;
 }
 
 void ValueDeleter::operator()(Value* value) const noexcept { ValuePool::instance().put(value); }

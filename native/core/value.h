@@ -32,10 +32,25 @@ struct Value {
   Value* next = nullptr;
 };
 
+// What the live storages of a device hold, in bytes; and counts since the process began.
+struct MemoryUse {
+  int64_t allocated = 0, peak = 0, total = 0, freed = 0, allocations = 0, frees = 0;
+};
+MemoryUse memory_use(int device);
+void reset_peak(int device);
+// The storage of `value` is `nbytes` long from now on.
+void resize_value(Value& value, size_t nbytes);
+
 // Gives a value back for the next one to be made.
 struct ValueDeleter {
   void operator()(Value* value) const noexcept;
 };
+
+// A fork of a process that has used the device has neither its threads nor its connections: from then
+// on every use throws.
+void refuse_after_fork();
+bool is_forked();
+void check_fork();
 
 // For sections of some nanoseconds.
 class SpinLock {

@@ -6,8 +6,10 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <shared_mutex>
 
 namespace genie {
 
@@ -111,6 +113,43 @@ class GeneratorLoan {
   at::Tensor saved_;
 };
 
+// The process's modes are those of the program's ops while it runs. Runs that need no change go side
+// by side; one that does runs alone.
+class ModesLoan {
+ public:
+  explicit ModesLoan(const ReplayProgram& program) {
+    mutex().lock_shared();
+    saved_ = current_modes();
+    const auto foreign = [&](const ReplayOp& op) { return op.op.has_value() && op.modes != saved_; };
+    alone_ = std::any_of(program.ops.begin(), program.ops.end(), foreign);
+    if (!alone_) return;
+    mutex().unlock_shared();
+    mutex().lock();
+    saved_ = current_modes();
+  }
+  ~ModesLoan() {
+    if (alone_) {
+      set_modes(saved_);
+      mutex().unlock();
+    } else {
+      mutex().unlock_shared();
+    }
+  }
+  ModesLoan(const ModesLoan&) = delete;
+  ModesLoan& operator=(const ModesLoan&) = delete;
+  void use(uint64_t modes) const {
+    if (alone_ && modes != current_modes()) set_modes(modes);
+  }
+
+ private:
+  static std::shared_mutex& mutex() {
+    static std::shared_mutex instance;
+    return instance;
+  }
+  uint64_t saved_ = kDefaultModes;
+  bool alone_ = false;
+};
+
 // Do the same elements lie at the same places? Strides of dimensions of one element say nothing.
 bool same_layout(const at::Tensor& tensor, const Geometry& g) {
   if (tensor.is_conj() || tensor.is_neg() || g.flags != 0) return false;
@@ -143,7 +182,11 @@ Optional<std::string> Replayer::run(std::string_view payload) {
   load_inputs(frame);
   std::exception_ptr error;
   try {
-    for (size_t i = 0; i < program.ops.size(); ++i) step(frame, i);
+    const ModesLoan modes(program);
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+      modes.use(program.ops[i].modes);
+      step(frame, i);
+    }
   } catch (const ReplayError&) {
     error = std::current_exception();
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/codec.h"
+#include "core/modes.h"
 #include "store.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -50,6 +51,7 @@ struct ReplayOp {
   std::vector<uint32_t> read_slots, written_slots;
   std::vector<uint32_t> dead_tensors, dead_slots;  // after this op nothing needs them
   int32_t implicit_generator = -1;
+  uint64_t modes = kDefaultModes;  // as they were when the user called it
 };
 
 struct ReplayProgram {

@@ -84,7 +84,16 @@ def test_a_plugin_is_loaded_called_and_described(shelf):
 
 
 def test_built_in_plugins_come_through_the_same_door():
-    names = {"bench", "demo", "doctor", "executor", "fallback", "shape_inference"}
+    names = {
+        "autograd",
+        "bench",
+        "demo",
+        "device_api",
+        "doctor",
+        "executor",
+        "fallback",
+        "shape_inference",
+    }
     names |= {"transport_inproc", "transport_tcp"}
     manager = PluginManager()
     manager.load(Settings())

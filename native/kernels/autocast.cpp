@@ -1,0 +1,38 @@
+// Autocast for the device: torch's own policies and lists of ops, as an accelerator has them.
+#include "core/compat.h"
+
+#if GENIE_AUTOCAST
+#include <ATen/autocast_mode.h>
+#include <torch/library.h>
+
+namespace {
+
+at::Tensor binary_cross_entropy_refused(const at::Tensor&, const at::Tensor&, const genie::Optional<at::Tensor>&, int64_t) {
+  TORCH_CHECK(false,
+              "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
+              "Use torch.nn.functional.binary_cross_entropy_with_logits or torch.nn.BCEWithLogitsLoss instead: they "
+              "combine a sigmoid layer with the loss, and are safe to autocast.");
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, m) { m.fallback(torch::CppFunction::makeFallthrough()); }
+
+TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {
+  using at::autocast::CastPolicy;  // torch's macros name these plainly
+  using at::IntArrayRef;
+  using at::Scalar;
+  using at::ScalarType;
+  using at::Tensor;
+#define GENIE_LOWER(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, lower_precision_fp)
+#define GENIE_FP32(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, fp32)
+#define GENIE_FP32_DTYPE(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, fp32_set_opt_dtype)
+#define GENIE_PROMOTE(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, promote)
+  AT_FORALL_LOWER_PRECISION_FP(GENIE_LOWER)
+  AT_FORALL_FP32(GENIE_FP32)
+  AT_FORALL_FP32_SET_OPT_DTYPE(GENIE_FP32_DTYPE)
+  AT_FORALL_DIFFERENT_REDISPATCH_SIGNATURE(KERNEL_DIFFERENT_REDISPATCH_SIGNATURE_PRIVATEUSEONE)
+  AT_FORALL_PROMOTE(GENIE_PROMOTE)
+  m.impl("binary_cross_entropy", TORCH_FN(binary_cross_entropy_refused));
+}
+#endif
