@@ -68,7 +68,7 @@ def genie_annotate(graph: torch.fx.Graph) -> None:
 
 
 @hookspec
-def genie_device_api() -> dict[str, object]:
+def genie_device_api() -> dict[str, object]:  # type: ignore[empty-body]
     """Give functions and classes to the module `torch.remote_accelerator`.
 
     When: once, when a public name that the core does not have is asked of that module.

@@ -59,7 +59,7 @@ def _show(console: Console, title: str, rows: Sequence[Row]) -> None:
 def _fits(console: Console, rows: Sequence[Row]) -> bool:
     widest = [[len(_cell(value)) for value in row.values()] for row in rows]
     columns = [max(column) for column in zip(*widest, strict=True)]
-    return sum(columns) + 3 * len(columns) + 1 <= console.width
+    return bool(sum(columns) + 3 * len(columns) + 1 <= console.width)
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:

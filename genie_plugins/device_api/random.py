@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import torch
+from typing import TYPE_CHECKING
 
 from genie_core.device import (
     current_device,
@@ -13,6 +11,11 @@ from genie_core.device import (
     get_rng_state,
     set_rng_state,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
 
 __all__ = ["get_rng_state_all", "initial_seed", "seed", "seed_all", "set_rng_state_all"]
 

@@ -23,7 +23,9 @@ class _OfDevice(type):
     base: type
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, cls.base) and instance.device.type == NAME
+        return isinstance(instance, cls.base) and str(getattr(instance, "device", "")).startswith(
+            NAME
+        )
 
 
 class Stream(metaclass=_OfDevice):

@@ -1,4 +1,4 @@
-"""Forks are refused once the device was used, and allowed before; spawned processes have their own."""
+"""Forks are refused once the device was used, allowed before; spawned processes have their own."""
 
 from __future__ import annotations
 
