@@ -28,6 +28,10 @@ _NAMES = frozenset(
         # offsets that are empty without padding
         "aten::_embedding_bag",
         "aten::_embedding_bag_forward_only",
+        # a workspace of the kernel's own size, or none
+        "aten::mkldnn_rnn_layer",
+        "aten::mkldnn_rnn_layer_backward",
+        "genie::lstm_layer_for_training",
     }
 )
 

@@ -1,5 +1,7 @@
 // Composite ops that take another path on an accelerator than on the CPU. Where the executor is a
 // CPU they are recorded in the CPU's form, so that its bits come back.
+#include "ops.h"
+
 #include "core/device.h"
 #include "core/geometry.h"
 #include "core/host.h"
@@ -12,11 +14,12 @@
 #endif
 
 namespace genie {
-namespace {
 
 bool on_cpu(const at::Tensor& tensor) {
   return host().executor_type(tensor.device().index()) == c10::DeviceType::CPU;
 }
+
+namespace {
 
 at::Tensor dropout(const at::Tensor& input, double p, bool train) {
   TORCH_CHECK(p >= 0 && p <= 1, "dropout probability has to be between 0 and 1, but got ", p);

@@ -41,4 +41,7 @@ namespace genie {
 // the first tensor is made, not when torch is imported: there are some hundreds.
 void register_composites();
 
+// Whether the executor behind this tensor's device computes on a CPU.
+bool on_cpu(const at::Tensor& tensor);
+
 }  // namespace genie
