@@ -64,7 +64,7 @@ def measure(entry: Entry, run: str, device: torch.device) -> Result:
 
 def row(entry: Entry, device: torch.device) -> str:
     """Return the table's line for one model."""
-    reason = missing(entry)
+    reason = missing(entry.library)
     if reason:
         return f"| {entry} | {entry.library} | {reason} | | | |"
     results = [measure(entry, run, device) for run in RUNS]

@@ -23,7 +23,7 @@ CASES = [
 
 @pytest.mark.parametrize(("entry", "run"), CASES)
 def test_bits(entry: Entry, run: str, device: torch.device) -> None:
-    reason = missing(entry)
+    reason = missing(entry.library)
     if reason:
         pytest.skip(reason)
     want, got = (RUNS[run](entry, where) for where in (CPU, device))
@@ -34,16 +34,16 @@ def test_bits(entry: Entry, run: str, device: torch.device) -> None:
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("entry", entries(["gpt2", "lstm"]), ids=str)
 def test_bits_over_tcp(entry: Entry, run: str, remote_device: torch.device) -> None:
-    if missing(entry) or not applies(entry, run):
-        pytest.skip(missing(entry) or "this one does not generate")
+    if missing(entry.library) or not applies(entry, run):
+        pytest.skip(missing(entry.library) or "this one does not generate")
     want, got = (RUNS[run](entry, where) for where in (CPU, remote_device))
     assert difference(want, got, remote_device.type) == ""
 
 
 @pytest.mark.parametrize("entry", ZOO, ids=str)
 def test_weights_move_in_training(entry: Entry) -> None:
-    if missing(entry):
-        pytest.skip(missing(entry))
+    if missing(entry.library):
+        pytest.skip(missing(entry.library))
     from models.runs import build
 
     before = build(entry, CPU, train=True).state_dict()
@@ -59,3 +59,12 @@ def test_documented() -> None:
 def test_names_are_checked() -> None:
     with pytest.raises(ValueError, match="not in the zoo: lama"):
         entries(["gpt2", "lama"])
+
+
+def test_what_people_wrote_stays() -> None:
+    from models.report import replace_generated
+
+    assert replace_generated("# Old\n\n| a |\n\n## Notes\n\nkept\n", "# New\n") == (
+        "# New\n\n## Notes\n\nkept\n"
+    )
+    assert replace_generated("", "# New\n") == "# New\n"

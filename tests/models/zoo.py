@@ -38,9 +38,9 @@ class Entry:
         return self.name
 
 
-def missing(entry: Entry) -> str:
-    """Why this entry cannot be made here; "" if it can."""
-    if entry.library == "torch":
+def missing(library: str) -> str:
+    """Why models of this library cannot be made here; "" if they can."""
+    if library == "torch":
         return ""
     try:
         import transformers
