@@ -32,7 +32,8 @@ same code on the local CPU, bit by bit. Written by `tox -e zoo`; torch {torch}, 
 {transformers}, a CPU executor, one thread.
 
 - **forward**: all outputs in evaluation, caches and attention masks of a padded batch among them.
-- **generate**: greedily chosen tokens, with a KV cache where the model has one.
+- **generate**: greedily chosen tokens and the logits of each step, with the cache that the model
+  has.
 - **training**: {steps} steps with AdamW and a learning rate schedule, dropout where the model has
   it: losses, rates, all parameters and buffers.
 

@@ -45,9 +45,11 @@ def forward(entry: Entry, device: torch.device) -> Any:
 
 
 def generate(entry: Entry, device: torch.device) -> Any:
-    """Return greedily chosen tokens."""
+    """Return greedily chosen tokens, each with the logits that it was chosen from."""
     assert entry.generate is not None
     model: Any = build(entry, device, train=False)
+    if entry.settle is not None:
+        entry.settle(model)
     return plain(model.generate(**moved(entry.generate(), device)))
 
 

@@ -171,6 +171,20 @@ def test_lstm_asks_the_executor_once(device: torch.device) -> None:
     assert set(genie_core.stats(device).flushes) == {"read"}
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("kind", MODULES)
+def test_other_executors_get_fused_cells(
+    kind: str, packed: bool, connect: Callable[[str], torch.device]
+) -> None:
+    from genie_core import _native
+
+    elsewhere = connect("inproc://")
+    torch.zeros(1, device=elsewhere).cpu()
+    _native.set_executor_type(elsewhere.index, "cuda")  # what a session with one would say
+    want, got = (with_gradients(made(kind, "no_bias"), w, packed) for w in (CPU, elsewhere))
+    torch.testing.assert_close([part.cpu() for part in got], want)
+
+
 ERRORS: dict[str, Callable[[nn.LSTM, torch.Tensor], object]] = {
     "states": lambda m, x: torch.lstm(x, [], [], True, 1, 0.0, False, False, False),
     "layers": lambda m, x: torch.gru(

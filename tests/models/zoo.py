@@ -25,7 +25,7 @@ class Entry:
 
     `make` builds it on the CPU, with whatever seed is set; `batch` gives the keyword arguments of
     a forward, labels among them where the model computes a loss itself; `generate` gives those of
-    `generate`, and is None where there is none.
+    `generate`, and is None where there is none; `settle` is done to the model before that.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Entry:
     make: Callable[[], nn.Module]
     batch: Callable[[], Batch]
     generate: Callable[[], Mapping[str, Any]] | None = None
+    settle: Callable[[Any], object] | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -73,7 +74,13 @@ def pretrained(kind: str, config: str, **options: Any) -> nn.Module:
 
 
 SPECIAL = {"pad_token_id": PAD, "bos_token_id": START, "eos_token_id": None}
-GREEDY = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": PAD}
+GREEDY = {
+    "max_new_tokens": 8,
+    "do_sample": False,
+    "pad_token_id": PAD,
+    "return_dict_in_generate": True,
+    "output_logits": True,
+}
 
 
 def text(*, labels: bool = True) -> Batch:
@@ -88,6 +95,12 @@ def text(*, labels: bool = True) -> Batch:
 def prompt() -> Mapping[str, Any]:
     """Return what a decoder goes on from."""
     return {**text(labels=False), **GREEDY}
+
+
+def settle_experts(model: Any) -> None:
+    """Take the experts' code that transformers decodes with on whatever is no CPU, everywhere."""
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("batched_mm")
 
 
 def classified() -> Batch:
@@ -117,11 +130,12 @@ def transformer(
     config: str,
     batch: Callable[[], Batch],
     generate: Callable[[], Mapping[str, Any]] | None = None,
+    settle: Callable[[Any], object] | None = None,
     **options: Any,
 ) -> Entry:
     """Return an entry for a class of transformers."""
     make = functools.partial(pretrained, kind, config, **options)
-    return Entry(name, "transformers", make, batch, generate)
+    return Entry(name, "transformers", make, batch, generate, settle)
 
 
 TEXT: dict[str, Any] = {"vocab_size": VOCABULARY, **SPECIAL}
@@ -226,6 +240,7 @@ TRANSFORMERS = (
         max_source_positions=20,
         max_target_positions=32,
         dropout=0.1,
+        init_std=0.5,  # with smaller weights it repeats its input
     ),
     transformer(
         "mixtral",
@@ -233,6 +248,7 @@ TRANSFORMERS = (
         "MixtralConfig",
         text,
         lambda: {**prompt(), "output_router_logits": False},  # transformers' loss takes no cache
+        settle_experts,
         **LLAMA,
         num_local_experts=4,
         num_experts_per_tok=2,
