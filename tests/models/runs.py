@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 if TYPE_CHECKING:
     from models.zoo import Entry
@@ -58,7 +58,7 @@ def loss_of(output: Any) -> torch.Tensor:
     if isinstance(output, Mapping) and output.get("loss") is not None:
         loss: torch.Tensor = output["loss"]
         return loss
-    return torch.stack([leaf.square().mean() for leaf in tree_leaves(output)]).sum()
+    return torch.stack([leaf.square().mean() for leaf in tree_flatten(output)[0]]).sum()
 
 
 def training(entry: Entry, device: torch.device) -> Any:

@@ -97,7 +97,11 @@ def test_inference(kind: str, dtype: torch.dtype, mode: Any, device: torch.devic
         with mode():
             return leaves(module(inputs))
 
-    assert difference(run(CPU), run(device), device.type) == ""
+    try:
+        want = run(CPU)
+    except RuntimeError as error:
+        pytest.skip(f"the CPU cannot: {error}")
+    assert difference(want, run(device), device.type) == ""
 
 
 @pytest.mark.parametrize("kind", MODULES)
@@ -196,7 +200,7 @@ ERRORS: dict[str, Callable[[nn.LSTM, torch.Tensor], object]] = {
     "weights": lambda m, x: torch.gru(
         x, x.new_zeros(1, 4, 4), m._flat_weights[:3], True, 1, 0.0, False, False, False
     ),
-    "cell": lambda m, x: torch.gru_cell(x[0], x.new_zeros(4, 4), *m._flat_weights),
+    "cell": lambda m, x: torch.gru_cell(x[0, :, :5], x.new_zeros(4, 4), *m._flat_weights),
 }
 
 

@@ -9,10 +9,11 @@ import torch
 from conformance.compare import difference
 from models.runs import RUNS, applies
 from models.zoo import ZOO, Entry, entries, missing
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 CPU = torch.device("cpu")
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
+FOLLOWS_ATTENTION = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
 CASES = [
     pytest.param(entry, run, id=f"{entry}-{run}")
     for entry in ZOO
@@ -26,8 +27,10 @@ def test_bits(entry: Entry, run: str, device: torch.device) -> None:
     reason = missing(entry.library)
     if reason:
         pytest.skip(reason)
+    if (entry.name, run) == ("transformer", "forward") and not FOLLOWS_ATTENTION:
+        pytest.skip("attention's choice of kernel can be followed from torch 2.6 on")
     want, got = (RUNS[run](entry, where) for where in (CPU, device))
-    assert any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(want))
+    assert any(isinstance(leaf, torch.Tensor) for leaf in tree_flatten(want)[0])
     assert difference(want, got, device.type) == ""
 
 
