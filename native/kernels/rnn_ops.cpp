@@ -67,9 +67,10 @@ void record_layer(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch
   record(at::GradMode::is_enabled() ? training : op, keys, stack);
 }
 
-bool ask_executor(const Tensor& like) {
+// With a tensor of the device's own: `torch.func` wraps those that it hands in.
+bool ask_executor(at::ScalarType dtype, at::Device device) {
   static const auto question = find("genie::has_onednn_lstm");
-  torch::jit::Stack stack{like};
+  torch::jit::Stack stack{ops::empty_memory_format({0}, dtype, at::kStrided, device, nullopt, nullopt)};
   record(question, kKeys, &stack);
   return stack.at(0).toBool();
 }
@@ -79,7 +80,7 @@ bool executor_has_onednn(const Tensor& input) {
   static std::array<std::array<std::atomic<int>, 3>, kMaxDevices> answers{};
   const auto dtype = input.scalar_type();
   auto& answer = answers.at(input.device().index())[dtype == at::kFloat ? 0 : dtype == at::kBFloat16 ? 1 : 2];
-  if (answer == 0) answer = ask_executor(input.detach()) ? 1 : -1;
+  if (answer == 0) answer = ask_executor(dtype, input.device()) ? 1 : -1;
   return answer > 0;
 }
 

@@ -148,6 +148,28 @@ def test_second_derivatives(kind: str, device: torch.device) -> None:
     assert difference(run(CPU), run(device), device.type) == ""
 
 
+@pytest.fixture(scope="module")
+def unasked(connect: Callable[[str], torch.device]) -> torch.device:
+    """A device whose executor was asked nothing so far."""
+    return connect("inproc://")
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_functional_gradients(kind: str, unasked: torch.device) -> None:
+    def run(where: torch.device) -> dict[str, torch.Tensor]:
+        module = made(kind, "plain").to(where)
+        inputs = batch(module).to(where)
+        weights = {name: weight.detach() for name, weight in module.named_parameters()}
+
+        def loss(weights: dict[str, torch.Tensor]) -> torch.Tensor:
+            output, _ = torch.func.functional_call(module, weights, (inputs,))
+            return output.square().sum()
+
+        return torch.func.grad(loss)(weights)
+
+    assert difference(run(CPU), run(unasked), unasked.type) == ""
+
+
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_over_tcp(kind: str, remote_device: torch.device) -> None:
     want, got = (with_gradients(made(kind, "both_ways"), w, False) for w in (CPU, remote_device))
@@ -175,16 +197,20 @@ def test_lstm_asks_the_executor_once(device: torch.device) -> None:
     assert set(genie_core.stats(device).flushes) == {"read"}
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
-@pytest.mark.parametrize("kind", MODULES)
-def test_other_executors_get_fused_cells(
-    kind: str, packed: bool, connect: Callable[[str], torch.device]
-) -> None:
+@pytest.fixture(scope="module")
+def elsewhere(connect: Callable[[str], torch.device]) -> torch.device:
+    """A device that takes its executor for a GPU, as a session with one says."""
     from genie_core import _native
 
-    elsewhere = connect("inproc://")
-    torch.zeros(1, device=elsewhere).cpu()
-    _native.set_executor_type(elsewhere.index, "cuda")  # what a session with one would say
+    found = connect("inproc://")
+    torch.zeros(1, device=found).cpu()
+    _native.set_executor_type(found.index, "cuda")
+    return found
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("kind", MODULES)
+def test_other_executors_get_fused_cells(kind: str, packed: bool, elsewhere: torch.device) -> None:
     want, got = (with_gradients(made(kind, "no_bias"), w, packed) for w in (CPU, elsewhere))
     torch.testing.assert_close([part.cpu() for part in got], want)
 
