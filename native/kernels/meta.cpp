@@ -11,6 +11,8 @@ struct MetaCall {
   torch::jit::Stack stack;
   std::vector<at::Tensor> operands;  // the meta twins of the device tensors, in flat order
   std::vector<Geometry> before;
+  std::vector<bool> is_out;  // the operands that are an `out=`
+  bool at_out = false;
   std::unordered_map<c10::StorageImpl*, c10::Storage> storages;
 
   at::Tensor twin(const at::Tensor& tensor) {
@@ -21,6 +23,7 @@ struct MetaCall {
       storage = at::empty({nbytes}, at::TensorOptions().dtype(at::kByte).device(at::kMeta)).storage();
     }
     before.push_back(geometry_of(tensor));
+    is_out.push_back(at_out);
     const auto& g = before.back();
     operands.push_back(make_view_unchecked(storage, c10::DispatchKey::Meta, g.dtype, g.flags, g.offset, g.size, g.stride));
     return operands.back();
@@ -29,6 +32,7 @@ struct MetaCall {
   void skip_operand() {  // a generator: an operand without a tensor
     operands.emplace_back();
     before.emplace_back();
+    is_out.push_back(false);
   }
 
   c10::IValue convert(const c10::IValue& value) {
@@ -84,6 +88,7 @@ std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack
   if (!info.tensors_only) return nullptr;
   MetaCall call;
   for (size_t i = 0; i < arguments.size(); ++i) {
+    call.at_out = info.op.schema().arguments()[i].is_out();
     call.stack.push_back(call.convert(arguments[i]));
     if (info.generator[i] && (info.random || !arguments[i].isNone())) call.skip_operand();
   }
@@ -106,6 +111,12 @@ std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack
     if (!call.operands[i].defined()) continue;
     const auto after = geometry_of(call.operands[i]);
     if (after == call.before[i]) continue;
+    if (call.is_out[i]) {
+      // Of the right size it keeps its strides, whatever the meta kernel makes of it. The strides of one
+      // that is resized are each real kernel's own.
+      if (after.size == call.before[i].size) continue;
+      return nullptr;
+    }
     OutputSpec spec;
     spec.operand = static_cast<int>(i);
     spec.geometry = after;

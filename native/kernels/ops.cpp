@@ -102,6 +102,12 @@ at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, Optional<
   return at::detail::empty_strided_generic(size, stride, allocator(), kKeys, c10::dtype_or_default(dtype));
 }
 
+// Elsewhere a tensor without memory; ordinary zeros can be named, viewed and written to.
+at::Tensor efficient_zero_tensor(at::IntArrayRef size, Optional<at::ScalarType> dtype, Optional<at::Layout> layout,
+                                 Optional<at::Device> device, Optional<bool> pin_memory) {
+  return at::zeros(size, dtype, layout, device, pin_memory);
+}
+
 at::Tensor as_strided(const at::Tensor& self, at::IntArrayRef size, at::IntArrayRef stride, Optional<int64_t> offset) {
   return at::native::as_strided_tensorimpl(self, size, stride, offset);
 }

@@ -12,6 +12,8 @@ at::Tensor empty_memory_format(at::IntArrayRef size, Optional<at::ScalarType> dt
                                Optional<at::MemoryFormat> memory_format);
 at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, Optional<at::ScalarType> dtype,
                          Optional<at::Layout> layout, Optional<at::Device> device, Optional<bool> pin_memory);
+at::Tensor efficient_zero_tensor(at::IntArrayRef size, Optional<at::ScalarType> dtype, Optional<at::Layout> layout,
+                                 Optional<at::Device> device, Optional<bool> pin_memory);
 
 at::Tensor as_strided(const at::Tensor& self, at::IntArrayRef size, at::IntArrayRef stride, Optional<int64_t> offset);
 at::Tensor view(const at::Tensor& self, at::IntArrayRef size);

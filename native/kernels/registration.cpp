@@ -60,15 +60,24 @@ bool is_recordable(const c10::FunctionSchema& schema) {
   return writes || !schema.returns().empty();
 }
 
+// A decomposition that autograd sees through stays what it is, unless the CPU has a kernel in its place
+// and autograd a formula: `mish_backward`.
+bool is_composite(const c10::OperatorHandle& op) {
+  using c10::DispatchKey;
+  if (op.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd) ||
+      op.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional)) {
+    return true;
+  }
+  return op.hasKernelForDispatchKey(DispatchKey::CompositeImplicitAutograd) &&
+         op.hasKernelForDispatchKey(DispatchKey::CPU) && op.hasKernelForDispatchKey(DispatchKey::Autograd);
+}
+
 // Composite ops run their decomposition unless told otherwise; most are better recorded whole.
 bool should_record(const c10::OperatorHandle& op) {
   if (!op.hasSchema()) return false;
   const auto& name = op.operator_name().name;
   if (!starts_with(name, "aten::") || op.hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) return false;
-  if (!op.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutograd) &&
-      !op.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutogradNonFunctional)) {
-    return false;
-  }
+  if (!is_composite(op)) return false;
   if (is_kept(name) || allocates_only(name) || is_foreign(name) || !is_recordable(op.schema())) return false;
   return !op.hasTag(at::Tag::nondeterministic_seeded) || op_info(op).generator.empty() ||
          op.hasKernelForDispatchKey(c10::DispatchKey::CPU);
@@ -115,6 +124,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   namespace ops = genie::ops;
   m.impl("empty.memory_format", TORCH_FN(ops::empty_memory_format));
   m.impl("empty_strided", TORCH_FN(ops::empty_strided));
+  m.impl("_efficientzerotensor", TORCH_FN(ops::efficient_zero_tensor));
   m.impl("as_strided", TORCH_FN(ops::as_strided));
   m.impl("view", TORCH_FN(ops::view));
   m.impl("_reshape_alias", TORCH_FN(ops::reshape_alias));
