@@ -1,10 +1,20 @@
-"""Ops whose meta kernel promises other shapes or strides than the real kernel gives.
+"""Calls whose meta kernel promises other shapes or strides than the real kernel gives.
 
 For these the executor is asked at a signature's first sight and believed from then on. Found by
 the conformance run, which compares every stride.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from genie_core.graph import operator
+
+if TYPE_CHECKING:
+    from genie_core._native import OpCall
 
 _NAMES = frozenset(
     {
@@ -21,6 +31,8 @@ _NAMES = frozenset(
         "aten::max_unpool2d",
         "aten::max_unpool3d",
         "aten::nonzero_static",
+        # a workspace of another size
+        "aten::mkldnn_rnn_layer",
         # statistics that are empty in evaluation
         "aten::_native_batch_norm_legit",
         "aten::_native_batch_norm_legit_no_training",
@@ -32,11 +44,36 @@ _NAMES = frozenset(
         "aten::mkldnn_rnn_layer",
         "aten::mkldnn_rnn_layer_backward",
         "genie::lstm_layer_for_training",
+        # a target mask of another shape
+        "aten::multilabel_margin_loss_forward",
+        # weights that are undefined where nobody needs them
+        "aten::_native_multi_head_attention",
     }
 )
+# Statistics that the CPU keeps in the short dtype, other devices in float.
+_SHORT_NAMES = frozenset({"aten::native_layer_norm", "aten::_batch_norm_with_update"})
+_SHORT = (torch.bfloat16, torch.float16)
 
 
-def is_unreliable(name: str) -> bool:
-    """Whether the meta kernel of `name` (with overload) is not to be believed."""
-    base, _, overload = name.partition(".")
-    return base in _NAMES and "out" not in overload
+def is_unreliable(call: OpCall) -> bool:
+    """Whether the meta kernel of this call is not to be believed."""
+    base, _, _ = call.name.partition(".")
+    if base in _NAMES:
+        return True
+    op = operator(call.name)
+    pointwise = torch.Tag.pointwise in op.tags and not op._schema.is_mutable
+    if base not in _SHORT_NAMES and not pointwise:
+        return False
+    tensors = [leaf for leaf in tree_leaves(call.arguments()) if isinstance(leaf, torch.Tensor)]
+    if not any(tensor.dtype in _SHORT for tensor in tensors):
+        return False
+    return not pointwise or any(map(_is_expanded, tensors))
+
+
+def _is_expanded(tensor: Any) -> bool:
+    """Whether elements share a place: meta kernels in Python lose the strides that follow.
+
+    They compute short floats in float, and the conversion lays an expanded operand out anew.
+    """
+    steps = zip(tensor.stride(), tensor.shape, strict=True)
+    return any(step == 0 for step, size in steps if size > 1)
