@@ -1,18 +1,29 @@
-"""One entry of torch's OpInfo database, run on a device and on the CPU, sample by sample."""
+"""Entries of torch's databases of operators and modules, each examined in every way it has."""
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 import torch
-from conformance.compare import difference
-from torch.utils._pytree import tree_flatten
+from conformance import exclusions, modules
+from conformance.samples import arguments, mentions, on
+from conformance.trials import Ran, examine_trials
+from conformance.verdicts import At, Case, Verdict, said, verdict_of
+from conformance.ways import WAYS, Place, Way
 
-DTYPES = {"float32": torch.float32, "int64": torch.int64}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "complex64": torch.complex64,
+    "int64": torch.int64,
+    "bool": torch.bool,
+}
 # What these return is whatever was in memory: only its metadata can be compared.
 UNINITIALISED = {
     "empty",
@@ -24,36 +35,6 @@ UNINITIALISED = {
     "resize_",
     "resize_as_",
 }
-# Tensor arguments that must stay on the CPU, on every device.
-_HOST_ARGUMENTS = {"tensor_split"}
-
-
-@attrs.frozen
-class Case:
-    """An entry of the database (its place and name) and the name of a dtype."""
-
-    index: int
-    name: str
-    dtype: str
-    device: str
-    max_samples: int = 0
-
-
-@attrs.frozen
-class Verdict:
-    """What became of a case.
-
-    `status` is passed, failed, crashed, hung, excluded (the CPU itself cannot run any sample) or
-    not run; `reason` is that of the first failure, or of the exclusion.
-    """
-
-    name: str
-    dtype: str
-    status: str
-    samples: int = 0
-    failed: int = 0
-    excluded: int = 0
-    reason: str = ""
 
 
 @functools.cache
@@ -72,118 +53,101 @@ def full_name(op: Any) -> str:
     return f"{op.name}.{op.variant_test_name}" if op.variant_test_name else str(op.name)
 
 
-def all_cases(device: str, wanted: Callable[[str], object], max_samples: int = 0) -> list[Case]:
-    """A case for each wanted entry and each dtype of `DTYPES` that it has on the CPU."""
-    return [
-        Case(index, full_name(op), name, device, max_samples)
-        for index, op in enumerate(database())
-        if wanted(full_name(op))
-        for name, dtype in DTYPES.items()
-        if dtype in op.supported_dtypes("cpu")
-    ]
+def names(kind: str) -> list[str]:
+    """The names of the entries of a database, each once."""
+    if kind == "module":
+        return list(dict.fromkeys(str(info.name) for info in modules.database()))
+    return list(dict.fromkeys(map(full_name, database())))
 
 
-def examine(case: Case, at: Callable[[int], object]) -> Verdict:
-    """Run all samples of `case`; `at` is told each sample's number before it runs."""
-    op = database()[case.index]
+def all_cases(
+    device: str,
+    wanted: Callable[[str], object],
+    max_samples: int = 0,
+    *,
+    kinds: Iterable[str] = ("op", "module"),
+    dtypes: Iterable[str] = tuple(DTYPES),
+) -> list[Case]:
+    """A case for each wanted entry and each of `dtypes` that it has on the CPU."""
+    found = []
+    for kind in kinds:
+        entries = database() if kind == "op" else modules.database()
+        for index, entry in enumerate(entries):
+            name = full_name(entry) if kind == "op" else str(entry.name)
+            has = [d for d in dtypes if wanted(name) and _has_dtype(kind, entry, DTYPES[d])]
+            found += [Case(kind, index, name, dtype, device, max_samples) for dtype in has]
+    return found
+
+
+def _has_dtype(kind: str, entry: Any, dtype: torch.dtype) -> bool:
+    if kind == "module":
+        return modules.has_dtype(entry, dtype)
+    return dtype in entry.supported_dtypes("cpu")
+
+
+@attrs.frozen
+class OpTrial:
+    """An operator, used in some way with one of the database's samples."""
+
+    op: Any
+    sample: Any
+    way: Way
+    grad: bool
+    title: str = ""
+
+    @property
+    def before(self) -> list[torch.Tensor]:
+        return arguments(self.sample)
+
+    def run(self, place: Place) -> Ran:
+        """Copy the sample to `place` and use the op there."""
+        there = on(self.op, self.sample, place, grad=self.grad)
+        given = arguments(there)
+        everywhere = mentions(torch.device(place), there)
+        return Ran(self.way.run(self.op, there, place), given, everywhere)
+
+
+def examine(case: Case, at: At) -> list[Verdict]:
+    """Run all samples of `case` in all ways; `at` is told of each before it runs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            samples = list(_samples(op, case))
-        except Exception as error:
-            return Verdict(case.name, case.dtype, "excluded", reason=f"no samples: {said(error)}")
-        return _examine(case, op, samples, at)
+        found = _module(case, at) if case.kind == "module" else _op(case, at)
+    return [verdict for verdict in found if verdict is not None]
 
 
-def _examine(case: Case, op: Any, samples: list[Any], at: Callable[[int], object]) -> Verdict:
-    failures, excluded = [], []
-    for number, sample in enumerate(samples):
-        at(number)
-        try:
-            want = _call(op, sample.transform(_copy), "cpu")
-        except Exception as error:
-            excluded.append(f"the CPU refuses: {said(error)}")
-            continue
-        problem = _problem(op, sample, want, torch.device(case.device))
-        if problem.startswith("value") and not _repeatable(op, sample, want):
-            excluded.append("the CPU's bits differ from run to run")
-        elif problem:
-            failures.append(problem)
-    run = len(samples) - len(excluded)
-    status = "failed" if failures else "passed" if run else "excluded"
-    reason = failures or ([] if run else excluded or ["no samples"])
-    counts = (len(samples), len(failures), len(excluded))
-    return Verdict(case.name, case.dtype, status, *counts, reason="".join(reason[:1]))
-
-
-def _samples(op: Any, case: Case) -> Iterator[Any]:
-    torch.manual_seed(0)
-    samples = list(op.sample_inputs("cpu", DTYPES[case.dtype], requires_grad=False))
-    step = -(-len(samples) // case.max_samples) if case.max_samples else 1
-    yield from samples[::step]
-
-
-def _copy(value: Any, device: torch.device | str = "cpu") -> Any:
-    """A tensor's copy on `device`, with its strides, its offset and what it is a view of."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    if value.layout != torch.strided or value.is_quantized or value.is_conj() or value.is_neg():
-        return value.to(device, copy=True)
-    places = value.untyped_storage().nbytes() // value.element_size()
-    if value.is_contiguous() and places == value.numel():
-        return value.to(device, copy=True)
-    whole = torch.as_strided(value.detach(), (places,), (1,), 0)
-    return whole.to(device, copy=True).as_strided(
-        value.shape, value.stride(), value.storage_offset()
-    )
-
-
-def _repeatable(op: Any, sample: Any, want: Any) -> bool:
-    again = (_call(op, sample.transform(_copy), "cpu") for _ in range(5))
-    return not any(difference(want, result) for result in again)
-
-
-def _problem(op: Any, sample: Any, want: Any, device: torch.device) -> str:
+def _op(case: Case, at: At) -> list[Verdict | None]:
+    op, dtype = database()[case.index], DTYPES[case.dtype]
+    if reason := exclusions.reason(case.name, case.dtype):
+        return [verdict_of(case, "forward", "excluded", reason)]
     try:
-        there = sample.transform(lambda value: _move(op, value, device))
-        got = _call(op, there, str(device))
-        anywhere = not _mentions(device, there)
-        values = op.name not in UNINITIALISED
-        return difference(want, got, None if anywhere else device.type, values=values)
+        samples = _samples(op, dtype, case.max_samples)
     except Exception as error:
-        return said(error)
+        return [verdict_of(case, "forward", "excluded", f"no samples: {said(error)}")]
+    values = op.name not in UNINITIALISED
+    found = []
+    for way in WAYS:
+        if way.applies(op, dtype):
+            trials = [OpTrial(op, sample, way, way.grad(op, dtype)) for sample in samples]
+            found.append(examine_trials(case, way.name, trials, at, values=values))
+    return found
 
 
-def _move(op: Any, value: Any, device: torch.device) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return value
-    # The first argument always moves; which one this is shows by its rank.
-    if op.name in _HOST_ARGUMENTS and value.dim() < 2 and value.dtype == torch.int64:
-        return value.clone()
-    return _copy(value, device)
+def _samples(op: Any, dtype: torch.dtype, max_samples: int) -> list[Any]:
+    torch.manual_seed(0)
+    grad = op.supports_autograd and dtype in op.supported_backward_dtypes("cpu")
+    samples = list(op.sample_inputs("cpu", dtype, requires_grad=grad))
+    step = -(-len(samples) // max_samples) if max_samples else 1
+    return samples[::step]
 
 
-def _mentions(device: torch.device, sample: Any) -> bool:
-    leaves, _ = tree_flatten((sample.input, sample.args, sample.kwargs))
-    tensors = any(leaf.device.type == device.type for leaf in leaves if torch.is_tensor(leaf))
-    return tensors or "device" in sample.kwargs
-
-
-def _call(op: Any, sample: Any, device: str) -> Any:
-    kwargs = dict(sample.kwargs)
-    if "device" in kwargs:
-        kwargs["device"] = device
-    # `to` takes its device among the positional arguments.
-    args = [device if _is_device(arg) else arg for arg in sample.args]
-    torch.manual_seed(1)
-    return op(sample.input, *args, **kwargs)
-
-
-def _is_device(value: Any) -> bool:
-    return isinstance(value, torch.device) or (isinstance(value, str) and value == "cpu")
-
-
-def said(error: Exception) -> str:
-    """The kind of `error` and the first line of its message."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
+def _module(case: Case, at: At) -> list[Verdict | None]:
+    info, dtype = modules.database()[case.index], DTYPES[case.dtype]
+    found = []
+    for way in modules.WAYS:
+        try:
+            trials = list(modules.trials(info, dtype, way, case.max_samples))
+        except Exception as error:
+            found.append(verdict_of(case, way, "excluded", f"no samples: {said(error)}"))
+            continue
+        found.append(examine_trials(case, way, trials, at))
+    return found

@@ -8,18 +8,25 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 
-def difference(want: Any, got: Any, device: str | None = None, *, values: bool = True) -> str:
+def difference(
+    want: Any,
+    got: Any,
+    device: str | None = None,
+    *,
+    values: bool = True,
+    loosely: bool = False,
+) -> str:
     """What differs first between the CPU's result and the device's; "" if nothing does.
 
     `device` is the type of device that tensors of `got` must be on (None: any). Without `values`
-    only metadata is compared.
+    only metadata is compared; `loosely` allows values torch's own tolerance for the dtype.
     """
     wanted, wanted_shape = tree_flatten(want)
     found, found_shape = tree_flatten(got)
     if wanted_shape != found_shape or len(wanted) != len(found):
         return f"structure: {found_shape}, not {wanted_shape}"
     for left, right in zip(wanted, found, strict=True):
-        problem = _leaf(left, right, device, values=values)
+        problem = _leaf(left, right, device, values=values, loosely=loosely)
         if problem:
             return problem
     return ""
@@ -44,10 +51,22 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.clone(memory_format=torch.contiguous_format).view(-1)
 
 
-def _leaf(want: Any, got: Any, device: str | None, *, values: bool) -> str:
+def _leaf(want: Any, got: Any, device: str | None, *, values: bool, loosely: bool) -> str:
     if not isinstance(want, torch.Tensor) or not isinstance(got, torch.Tensor):
         return _plain(want, got)
-    return _metadata(want, got, device) or (_values(want, got.cpu()) if values else "")
+    problem = _metadata(want, got, device)
+    if problem or not values:
+        return problem
+    problem = _values(want, got.cpu())
+    return "" if loosely and _close(want, got.cpu()) else problem
+
+
+def _close(want: torch.Tensor, got: torch.Tensor) -> bool:
+    try:
+        torch.testing.assert_close(got.detach(), want.detach(), equal_nan=True)
+    except AssertionError:
+        return False
+    return True
 
 
 def _plain(want: Any, got: Any) -> str:

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 
-from conformance.cases import Case, Verdict
+from conformance.verdicts import At, Case, Verdict, verdict_of
 
-Examine = Callable[[Case, Callable[[int], object]], Verdict]
+Examine = Callable[[Case, At], list[Verdict]]
 START_S = 120.0  # a worker's first answer comes after it imported torch and the database
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -26,8 +26,8 @@ def examine_all(
     workers: int = 2,
     timeout: float = 60.0,
     budget: float = 0.0,
-) -> Iterator[Verdict]:
-    """Examine `cases` in worker processes and yield the verdicts as they come.
+) -> Iterator[list[Verdict]]:
+    """Examine `cases` in worker processes and yield each one's verdicts as they come.
 
     A worker that says nothing for `timeout` seconds is killed and its case has hung; one that
     ends has crashed. Cases that have not begun `budget` seconds after the start are not run
@@ -38,13 +38,13 @@ def examine_all(
     crew = [_Worker(examine, timeout) for _ in range(min(workers, len(waiting)))]
     try:
         yield from _drive(crew, waiting, end)
-        yield from (Verdict(c.name, c.dtype, "not run", reason="budget spent") for c in waiting)
+        yield from ([verdict_of(case, "forward", "not run", "budget spent")] for case in waiting)
     finally:
         for worker in crew:
             worker.stop()
 
 
-def _drive(crew: list[_Worker], waiting: deque[Case], end: float) -> Iterator[Verdict]:
+def _drive(crew: list[_Worker], waiting: deque[Case], end: float) -> Iterator[list[Verdict]]:
     while True:
         for worker in crew:
             if worker.case is None and waiting and time.monotonic() < end:
@@ -54,9 +54,9 @@ def _drive(crew: list[_Worker], waiting: deque[Case], end: float) -> Iterator[Ve
             return
         ready = wait(list(busy), timeout=1.0)
         for pipe, worker in busy.items():
-            verdict = worker.listen() if pipe in ready else worker.overdue()
-            if verdict is not None:
-                yield verdict
+            verdicts = worker.listen() if pipe in ready else worker.overdue()
+            if verdicts is not None:
+                yield verdicts
 
 
 class _Worker:
@@ -69,7 +69,7 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        self._sample = 0
+        self._way, self._sample = "forward", 0
         self._errors = pathlib.Path(tempfile.mkstemp(prefix="conformance-", suffix=".log")[1])
         self.pipe, theirs = _SPAWN.Pipe()
         arguments = (self._examine, theirs, str(self._errors))
@@ -80,45 +80,45 @@ class _Worker:
 
     def take(self, case: Case) -> None:
         """Examine `case` next."""
-        self.case, self._sample = case, 0
+        self.case, self._way, self._sample = case, "forward", 0
         self._deadline = max(self._deadline, time.monotonic() + self._timeout)
         self.pipe.send(case)
 
-    def listen(self) -> Verdict | None:
-        """Take in one message; the verdict, if it ended the case."""
+    def listen(self) -> list[Verdict] | None:
+        """Take in one message; the verdicts, if it ended the case."""
         try:
             message = self.pipe.recv()
         except (EOFError, OSError):
             return self._died()
         self._deadline = time.monotonic() + self._timeout
-        if isinstance(message, int):
-            self._sample = message
+        if isinstance(message, tuple):
+            self._way, self._sample = message
             return None
         self.case = None
-        return message if isinstance(message, Verdict) else None
+        return list(message)
 
-    def overdue(self) -> Verdict | None:
+    def overdue(self) -> list[Verdict] | None:
         """A verdict if the process has been silent for too long; it is killed then."""
         if time.monotonic() < self._deadline:
             return None
         self._process.kill()
         return self._replaced("hung", f"no end after {self._timeout:.0f} s")
 
-    def _died(self) -> Verdict:
+    def _died(self) -> list[Verdict]:
         self._process.join()
         code = self._process.exitcode or 0
         what = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         last = self._errors.read_text(errors="replace").strip().splitlines()[-1:]
         return self._replaced("crashed", ": ".join([what, *last]))
 
-    def _replaced(self, status: str, what: str) -> Verdict:
+    def _replaced(self, status: str, what: str) -> list[Verdict]:
         assert self.case is not None
-        case, sample = self.case, self._sample
+        case, way, sample = self.case, self._way, self._sample
         self.stop()
         self.case = None
         self._start()
         reason = f"{what} (sample {sample})"
-        return Verdict(case.name, case.dtype, status, sample + 1, 1, reason=reason)
+        return [verdict_of(case, way, status, reason, sample + 1)]
 
     def stop(self) -> None:
         """End the process and drop what it wrote."""
@@ -141,4 +141,4 @@ def _work(examine: Examine, pipe: Connection, errors: str) -> None:
             case = pipe.recv()
         except EOFError:
             return
-        pipe.send(examine(case, pipe.send))
+        pipe.send(examine(case, lambda way, sample: pipe.send((way, sample))))

@@ -1,36 +1,34 @@
-"""Writes the verdicts as a table for people and as JSON for programs."""
+"""Sums the verdicts up, by entry and by dtype and way, and as JSON for programs."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import attrs
-from conformance.cases import DTYPES, Verdict
 
-_BAD = ("crashed", "hung", "failed", "not run")
+if TYPE_CHECKING:
+    from conformance.verdicts import Verdict
+
+BAD = ("crashed", "hung", "failed", "not run")
 
 
 @attrs.frozen
 class Entry:
-    """One entry of the database, with a verdict for each dtype that it has."""
+    """One entry of a database, with its verdicts in every dtype and way that it has."""
 
+    kind: str
     name: str
-    verdicts: dict[str, Verdict]
+    verdicts: list[Verdict]
 
     @property
     def status(self) -> str:
-        """The worst status of its dtypes; "excluded" if there is none to run."""
-        found = {verdict.status for verdict in self.verdicts.values()}
-        return next((s for s in (*_BAD, "passed") if s in found), "excluded")
-
-    @property
-    def reason(self) -> str:
-        """The first reason that there is, for the table: nothing in it depends on the machine."""
-        first = next((v.reason for v in self.verdicts.values() if v.reason), "")
-        return tidy(first or "neither float32 nor int64 on the CPU")
+        """The worst status of its verdicts; "excluded" if there is nothing to run."""
+        found = {verdict.status for verdict in self.verdicts}
+        return next((s for s in (*BAD, "passed") if s in found), "excluded")
 
 
 def tidy(reason: str) -> str:
@@ -42,13 +40,13 @@ def tidy(reason: str) -> str:
     return reason if len(reason) <= 160 else reason[:159] + "…"
 
 
-def entries(names: Iterable[str], verdicts: Iterable[Verdict]) -> list[Entry]:
-    """The entries called `names`, each with its verdicts."""
-    found: dict[str, dict[str, Verdict]] = {name: {} for name in names}
+def entries(kind: str, names: Iterable[str], verdicts: Iterable[Verdict]) -> list[Entry]:
+    """The entries of `kind` called `names`, each with its verdicts."""
+    found: dict[str, list[Verdict]] = {name: [] for name in names}
     for verdict in verdicts:
-        found[verdict.name][verdict.dtype] = verdict
-    ordered = {name: {d: v[d] for d in DTYPES if d in v} for name, v in found.items()}
-    return [Entry(name, of_name) for name, of_name in sorted(ordered.items())]
+        if verdict.kind == kind and verdict.name in found:
+            found[verdict.name].append(verdict)
+    return [Entry(kind, name, found[name]) for name in sorted(found)]
 
 
 def pass_rate(found: list[Entry]) -> float:
@@ -57,80 +55,38 @@ def pass_rate(found: list[Entry]) -> float:
     return sum(entry.status == "passed" for entry in runnable) / max(1, len(runnable))
 
 
-def as_json(found: list[Entry], torch_version: str) -> str:
+def counts(found: list[Entry]) -> dict[str, int]:
+    """How many entries have each status."""
+    number = Counter(entry.status for entry in found)
+    return {status: number[status] for status in ("passed", *BAD, "excluded") if number[status]}
+
+
+def samples(found: list[Entry]) -> tuple[int, int]:
+    """How many samples passed, of how many that could be run."""
+    verdicts = [verdict for entry in found for verdict in entry.verdicts]
+    run = sum(verdict.samples - verdict.excluded for verdict in verdicts)
+    return run - sum(verdict.failed for verdict in verdicts), run
+
+
+def by_dtype_and_way(found: list[Entry]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Entries that passed, of those that could be run, for each dtype and way."""
+    passed: Counter[tuple[str, str]] = Counter()
+    run: Counter[tuple[str, str]] = Counter()
+    for verdict in (verdict for entry in found for verdict in entry.verdicts):
+        run[verdict.dtype, verdict.way] += verdict.status != "excluded"
+        passed[verdict.dtype, verdict.way] += verdict.status == "passed"
+    return {key: (passed[key], run[key]) for key in run}
+
+
+def as_json(databases: dict[str, list[Entry]], torch_version: str) -> str:
     """Everything, as JSON."""
-    rows = [attrs.asdict(verdict) for entry in found for verdict in entry.verdicts.values()]
-    summary = {"entries": len(found), "pass_rate": pass_rate(found), **_counts(found)}
-    return json.dumps({"torch": torch_version, "summary": summary, "cases": rows}, indent=1)
-
-
-def as_markdown(found: list[Entry], torch_version: str) -> str:
-    """The page of the documentation."""
-    counts = _counts(found)
-    samples = [v for entry in found for v in entry.verdicts.values()]
-    run = sum(v.samples - v.excluded for v in samples)
-    failed = sum(v.failed for v in samples)
-    version = torch_version.partition("+")[0]
-    summary = (
-        f"torch {version}: **{pass_rate(found):.1%}** of the entries that the CPU can run pass;"
-        f" {run - failed:,} of {run:,} samples."
-    )
-    lines = [
-        "# Conformance",
-        "",
-        "Every entry of PyTorch's own OpInfo database, run on `remote_accelerator` and on the CPU:",
-        "all samples of float32 and int64, forward. A sample passes when dtypes, sizes, strides",
-        "and every bit are the CPU's. `tox -e conformance` writes this page.",
-        "",
-        summary,
-        "",
-        "| | entries |",
-        "|---|---|",
-        *(f"| {status} | {count} |" for status, count in counts.items()),
-        f"| all | {len(found)} |",
-    ]
-    lines += _causes(found)
-    for status in (*_BAD, "excluded"):
-        lines += _details(status, [entry for entry in found if entry.status == status])
-    passed = ", ".join(f"`{entry.name}`" for entry in found if entry.status == "passed")
-    return "\n".join([*lines, "", "## passed", "", passed, ""])
-
-
-def _counts(found: list[Entry]) -> dict[str, int]:
-    counts = Counter(entry.status for entry in found)
-    return {status: counts[status] for status in ("passed", *_BAD, "excluded") if counts[status]}
-
-
-def _causes(found: list[Entry]) -> list[str]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for entry in found:
-        if entry.status in _BAD:
-            groups[f"{entry.status}: {_kind(entry.reason)}"].append(f"`{entry.name}`")
-    if not groups:
-        return []
-    rows = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-    table = [f"| {kind} | {len(names)} | {', '.join(names)} |" for kind, names in rows]
-    return ["", "## What fails, by cause", "", "| cause | entries | |", "|---|---|---|", *table]
-
-
-def _kind(reason: str) -> str:
-    # Numbers and names differ from op to op where the cause is one.
-    return re.sub(r"'[^']*'|\S*::\S*|-?\d[\d.,e+-]*", "…", reason)[:80]
-
-
-def _details(status: str, chosen: list[Entry]) -> list[str]:
-    if not chosen:
-        return []
-    head = ["", f"## {status}", "", f"| op | {' | '.join(DTYPES)} | reason |", "|---|---|---|---|"]
-    return head + [
-        f"| `{e.name}` | {' | '.join(_cell(e.verdicts.get(d)) for d in DTYPES)} | {e.reason} |"
-        for e in chosen
-    ]
-
-
-def _cell(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return "–"
-    if verdict.status == "failed":
-        return f"{verdict.failed} of {verdict.samples - verdict.excluded} fail"
-    return verdict.status
+    found = {
+        kind: {
+            "entries": len(members),
+            "pass_rate": pass_rate(members),
+            **counts(members),
+            "verdicts": [attrs.asdict(v) for entry in members for v in entry.verdicts],
+        }
+        for kind, members in databases.items()
+    }
+    return json.dumps({"torch": torch_version, **found}, indent=1)

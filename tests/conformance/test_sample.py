@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("expecttest", reason="torch's own test utilities need it")
 
-from conformance.cases import all_cases, database, examine, full_name
+from conformance.cases import all_cases, examine, names
 
 if TYPE_CHECKING:
     import torch
@@ -80,11 +80,40 @@ SAMPLE = [
 ]
 
 
+# Where short floats and complex numbers take ways of their own.
+SHORT_AND_COMPLEX = [
+    "linalg.lu",
+    "mul",
+    "native_layer_norm",
+    "nn.functional.mish",
+    "sgn",
+    "sort",
+    "tensordot",
+]
+MODULES = ["nn.BatchNorm2d", "nn.Conv2d", "nn.GRU", "nn.LSTM", "nn.Linear", "nn.TransformerEncoder"]
+
+
+def examine_sample(kind: str, name: str, device: torch.device, dtypes: list[str]) -> None:
+    if name not in names(kind):
+        pytest.skip("an entry that this torch's database does not have")
+    limit = 12 if kind == "op" else 2
+    wanted = name.__eq__
+    for case in all_cases(str(device), wanted, limit, kinds=[kind], dtypes=dtypes):
+        for verdict in examine(case, lambda way, number: None):
+            what = f"{name} {verdict.dtype} {verdict.way}"
+            assert verdict.status in ("passed", "excluded"), f"{what}: {verdict.reason}"
+
+
 @pytest.mark.parametrize("name", SAMPLE)
 def test_entry(name: str, device: torch.device) -> None:
-    cases = all_cases(str(device), lambda full: full == name, max_samples=24)
-    if name not in map(full_name, database()):
-        pytest.skip("an entry that this torch's database does not have")
-    for case in cases:
-        verdict = examine(case, lambda number: None)
-        assert verdict.status == "passed", f"{name} {case.dtype}: {verdict.reason}"
+    examine_sample("op", name, device, ["float32", "int64"])
+
+
+@pytest.mark.parametrize("name", SHORT_AND_COMPLEX)
+def test_entry_in_other_dtypes(name: str, device: torch.device) -> None:
+    examine_sample("op", name, device, ["bfloat16", "complex64", "bool"])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module(name: str, device: torch.device) -> None:
+    examine_sample("module", name, device, ["float32"])
