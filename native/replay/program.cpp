@@ -137,6 +137,7 @@ class Finisher {
         const auto& argument = schema.arguments()[count++];
         type_arg(arg, argument.type());
         written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
+        if (argument.is_out() && arg.kind == ReplayArg::Tensor) op.outs.push_back(arg.index);
       }
       check_arg(op, arg, written);
     }

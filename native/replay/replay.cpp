@@ -336,10 +336,23 @@ void Replayer::execute(Frame& frame, const ReplayOp& op, torch::jit::Stack& stac
   } else {
     op.op->callBoxed(stack);
   }
+  if (!op.outs.empty()) settle_outs(frame, op);
   if (frame.program.tail && &op == &frame.program.ops.back()) {
     frame.reply = encode_tail(frame, op, stack);
   } else {
     take_outputs(frame, op, stack);
+  }
+}
+
+// Some kernels turn the conjugate bit of an `out=` instead of its numbers (`linalg_lu_solve`); others
+// know the tensor without that bit.
+void Replayer::settle_outs(Frame& frame, const ReplayOp& op) {
+  for (const auto index : op.outs) {
+    const auto& out = frame.tensors[index];
+    const bool conj = (frame.program.tensors[index].geometry.flags & kConj) != 0;
+    if (!out.defined() || out.is_conj() == conj) continue;
+    out._set_conj(!out.is_conj());
+    out.conj_physical_();
   }
 }
 

@@ -49,6 +49,7 @@ struct ReplayOp {
   std::vector<ReplayArg> args;
   std::vector<ReplayOutput> outputs;
   std::vector<uint32_t> read_slots, written_slots;
+  std::vector<uint32_t> outs;  // the tensors that are an `out=`
   std::vector<uint32_t> dead_tensors, dead_slots;  // after this op nothing needs them
   int32_t implicit_generator = -1;
   uint64_t modes = kDefaultModes;  // as they were when the user called it
@@ -88,6 +89,7 @@ class Replayer {
   void store_kept(Frame& frame);
   void step(Frame& frame, size_t index);
   void execute(Frame& frame, const ReplayOp& op, torch::jit::Stack& stack);
+  void settle_outs(Frame& frame, const ReplayOp& op);
   void execute_pseudo(Frame& frame, const ReplayOp& op);
   void take_outputs(Frame& frame, const ReplayOp& op, torch::jit::Stack& stack);
   void take_output(Frame& frame, const ReplayOp& op, const ReplayOutput& output, at::Tensor result);
