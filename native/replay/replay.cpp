@@ -474,6 +474,7 @@ std::string Replayer::encode_tail(Frame& frame, const ReplayOp& op, const torch:
     if (item.isTensor()) {
       auto tensor = item.toTensor();
       if (!tensor.defined()) return out.varint(1);
+      TORCH_CHECK(tensor.layout() == c10::kStrided, "the op gave a ", tensor.layout(), " tensor, which a session cannot hold");
       for (size_t i = 0; i < operands.size(); ++i) {
         if (operands[i] == ~0U || !frame.tensors[operands[i]].is_same(tensor)) continue;
         out.varint(6);
@@ -484,6 +485,7 @@ std::string Replayer::encode_tail(Frame& frame, const ReplayOp& op, const torch:
         if (frame.slots[slot].storage && frame.slots[slot].storage.is_alias_of(tensor.storage())) tensor = tensor.clone();
       }
       TORCH_CHECK(tensor.layout() == c10::kStrided, "the op gave a ", tensor.layout(), " tensor, which a session cannot hold");
+      if (tensor._is_zerotensor()) tensor = at::zeros_like(tensor);  // it has no memory
       out.varint(0);
       encode_geometry(out, tensor);
       return store_.set(next_id++, {tensor.storage(), {}, nullptr});

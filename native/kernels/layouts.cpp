@@ -1,0 +1,30 @@
+// Tensors that are not strided: a storage and a geometry do not describe them, so they are refused,
+// by an error that says what to do.
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/library.h>
+
+namespace genie {
+namespace {
+
+void refuse(const c10::OperatorHandle& op, torch::jit::Stack*) {
+  TORCH_CHECK_NOT_IMPLEMENTED(false, c10::toString(op.operator_name()),
+                              ": remote_accelerator has strided tensors only, no sparse, quantized or nested ones. Make "
+                              "the tensor dense before it is moved there (`.to_dense()`), or keep it on the CPU.");
+}
+
+torch::CppFunction refusal() { return torch::CppFunction::makeFromBoxedFunction<&refuse>(); }
+
+}  // namespace
+}  // namespace genie
+
+TORCH_LIBRARY_IMPL(_, SparsePrivateUse1, m) { m.fallback(genie::refusal()); }
+TORCH_LIBRARY_IMPL(_, SparseCsrPrivateUse1, m) { m.fallback(genie::refusal()); }
+TORCH_LIBRARY_IMPL(_, QuantizedPrivateUse1, m) { m.fallback(genie::refusal()); }
+TORCH_LIBRARY_IMPL(_, NestedTensorPrivateUse1, m) { m.fallback(genie::refusal()); }
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  for (const char* name : {"_to_sparse", "_to_sparse.sparse_dim", "_to_sparse_csr", "_to_sparse_csc", "_to_sparse_bsr",
+                           "_to_sparse_bsc", "to_mkldnn", "quantize_per_tensor", "quantize_per_channel"}) {
+    m.impl(name, genie::refusal());
+  }
+}
