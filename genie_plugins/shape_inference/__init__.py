@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 @genie_core.hookimpl(trylast=True)  # a third party's rule for its op comes first
 def genie_infer_outputs(call: OpCall) -> Any:
     """Infer by the op's own meta kernel (native), else under FakeTensor."""
-    from genie_plugins.shape_inference.unreliable import is_unreliable
+    from genie_plugins.shape_inference.unreliable import has_out, is_unreliable
 
     if is_unreliable(call):
         # How an `out=` is resized cannot be learnt: it is the one argument that differs next time.
-        return None if "out" in call.name.partition(".")[2] else call.ask_once()
+        return None if has_out(call.name) else call.ask_once()
     specs = call.infer_meta()
     if specs is not None:
         return specs

@@ -70,6 +70,12 @@ def is_unreliable(call: OpCall) -> bool:
     return not pointwise or any(map(_is_expanded, tensors))
 
 
+def has_out(name: str) -> bool:
+    """Whether the overload takes an `out=`, by whatever name."""
+    arguments = operator(name)._schema.arguments
+    return any(a.kwarg_only and a.alias_info and a.alias_info.is_write for a in arguments)
+
+
 def _is_expanded(tensor: Any) -> bool:
     """Whether elements share a place: meta kernels in Python lose the strides that follow.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # The CPU's own kernels write past an `out=` that has strides of its own, and the process crashes.
-NO_STRIDED_OUT = {"linalg.lu", "lu_unpack"}
+NO_STRIDED_OUT = {"linalg.lu", "lu_unpack", "tril", "triu"}
 
 _BY_DEVICE_TYPE = (
     "torch's own Python code picks another accumulation dtype where the device is not a CPU"

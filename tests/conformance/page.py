@@ -23,8 +23,8 @@ ModuleInfo forward and backward, in training and in evaluation mode. A sample pa
 the bit, dtypes, sizes, strides, `requires_grad`, gradients and arguments that are written to are
 the CPU's. `tox -e conformance` writes this page; `--dtype float32` and `--only REGEX` run parts.
 
-`linalg.lu` and `lu_unpack` get no `out=` with strides of its own: the CPU's kernels write past it
-and crash.
+`linalg.lu`, `lu_unpack`, `tril` and `triu` get no `out=` with strides of its own: the CPU's kernels
+write past it and crash.
 """
 
 
