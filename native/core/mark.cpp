@@ -57,7 +57,7 @@ void RunLog::add(uint32_t program, const Trace& trace) {
 }
 
 std::vector<OpRef> RunLog::forwards(const std::vector<Mark>& marks) const {
-  // An op with a node of its own is preferred: others follow it until the next node is made.
+  // The first op after a node was made is its maker, best if it can have one: others follow it.
   using Key = std::pair<uint32_t, int64_t>;  // thread, node; negative as in Mark
   std::map<Key, OpRef> makers;
   for (const auto& run : runs_) {
@@ -65,7 +65,7 @@ std::vector<OpRef> RunLog::forwards(const std::vector<Mark>& marks) const {
     for (size_t i = 0; i < run.marks.size(); ++i) {
       const auto& mark = run.marks[i];
       const bool follows = i > 0 && mark.node == previous.node && mark.thread == previous.thread;
-      if (!follows && mark.node != 0) makers[{mark.thread, mark.node}] = {run.program, static_cast<int64_t>(i)};
+      if (!follows && mark.node != 0) makers.emplace(Key{mark.thread, mark.node}, OpRef{run.program, static_cast<int64_t>(i)});
       previous = mark;
     }
   }

@@ -43,4 +43,4 @@ double elapsed_ms(const DeviceEvent& from, const DeviceEvent& to) {
 
 }  // namespace genie
 
-TORCH_LIBRARY(genie, m) { m.def("timestamp(Device device) -> Tensor", TORCH_FN(genie::timestamp)); }
+TORCH_LIBRARY_FRAGMENT(genie, m) { m.def("timestamp(Device device) -> Tensor", TORCH_FN(genie::timestamp)); }

@@ -227,7 +227,7 @@ void implement(torch::Library& m) {
 }  // namespace
 }  // namespace genie
 
-TORCH_LIBRARY(genie, m) {
+TORCH_LIBRARY_FRAGMENT(genie, m) {
   m.def("has_onednn_lstm(Tensor like) -> bool");
   m.def(
       "lstm_layer_for_training(Tensor input, Tensor weight0, Tensor weight1, Tensor weight2, Tensor weight3, "

@@ -106,6 +106,7 @@ class Finisher {
 
   // Lists need their element type; those without tensors and symbols are built once.
   void type_arg(ReplayArg& arg, c10::TypePtr type) {
+    if (arg.kind == ReplayArg::None && type->kind() == c10::TypeKind::TensorType) arg.constant = at::Tensor();  // undefined
     if (const auto optional = type->cast<c10::OptionalType>()) type = optional->getElementType();
     if (arg.kind != ReplayArg::List) return;
     const auto list = type->cast<c10::ListType>();
