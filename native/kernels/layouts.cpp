@@ -1,5 +1,6 @@
 // Tensors that are not strided: a storage and a geometry do not describe them, so they are refused,
 // by an error that says what to do.
+#include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
@@ -12,6 +13,9 @@ void refuse(const c10::OperatorHandle& op, torch::jit::Stack*) {
                               "the tensor dense before it is moved there (`.to_dense()`), or keep it on the CPU.");
 }
 
+// A transformer's encoder asks before it packs a padded batch into a nested tensor.
+bool left_aligned(const at::Tensor&, const at::Tensor&) { return false; }
+
 torch::CppFunction refusal() { return torch::CppFunction::makeFromBoxedFunction<&refuse>(); }
 
 }  // namespace
@@ -23,6 +27,7 @@ TORCH_LIBRARY_IMPL(_, QuantizedPrivateUse1, m) { m.fallback(genie::refusal()); }
 TORCH_LIBRARY_IMPL(_, NestedTensorPrivateUse1, m) { m.fallback(genie::refusal()); }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("_nested_tensor_from_mask_left_aligned", TORCH_FN(genie::left_aligned));
   for (const char* name : {"_to_sparse", "_to_sparse.sparse_dim", "_to_sparse_csr", "_to_sparse_csc", "_to_sparse_bsr",
                            "_to_sparse_bsc", "to_mkldnn", "quantize_per_tensor", "quantize_per_channel"}) {
     m.impl(name, genie::refusal());

@@ -109,6 +109,8 @@ class OpTrial:
 
 def examine(case: Case, at: At) -> list[Verdict]:
     """Run all samples of `case` in all ways; `at` is told of each before it runs."""
+    if reason := exclusions.reason(case.name, case.dtype):
+        return [verdict_of(case, "forward", "excluded", reason)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = _module(case, at) if case.kind == "module" else _op(case, at)
@@ -117,8 +119,6 @@ def examine(case: Case, at: At) -> list[Verdict]:
 
 def _op(case: Case, at: At) -> list[Verdict | None]:
     op, dtype = database()[case.index], DTYPES[case.dtype]
-    if reason := exclusions.reason(case.name, case.dtype):
-        return [verdict_of(case, "forward", "excluded", reason)]
     try:
         samples = _samples(op, dtype, case.max_samples)
     except Exception as error:

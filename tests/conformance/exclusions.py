@@ -13,6 +13,8 @@ _EXCLUDED = {
     ("nn.functional.linear_cross_entropy.chunked", "float16"): _BY_DEVICE_TYPE,
     ("nn.functional.linear_cross_entropy.chunked_none", "bfloat16"): _BY_DEVICE_TYPE,
     ("nn.functional.linear_cross_entropy.chunked_none", "float16"): _BY_DEVICE_TYPE,
+    ("nn.LinearCrossEntropyLoss", "bfloat16"): _BY_DEVICE_TYPE,
+    ("nn.LinearCrossEntropyLoss", "float16"): _BY_DEVICE_TYPE,
 }
 
 

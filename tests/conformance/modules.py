@@ -78,6 +78,10 @@ class ModuleTrial:
         torch.manual_seed(0)
         made = self.given.constructor_input
         module = self.info.module_cls(*made.args, **made.kwargs)
+        for part in module.modules():
+            for flag in ("enable_nested_tensor", "use_nested_tensor"):
+                if hasattr(part, flag):  # the device has none: see the page
+                    setattr(part, flag, False)
         return module.to(self.dtype).to(place).train(self.training)
 
 

@@ -24,7 +24,8 @@ the bit, dtypes, sizes, strides, `requires_grad`, gradients and arguments that a
 the CPU's. `tox -e conformance` writes this page; `--dtype float32` and `--only REGEX` run parts.
 
 `linalg.lu`, `lu_unpack`, `tril` and `triu` get no `out=` with strides of its own: the CPU's kernels
-write past it and crash.
+write past it and crash. Transformer encoders have `enable_nested_tensor=False` on both sides: the
+device has no nested tensors, and takes the path of padded ones.
 """
 
 

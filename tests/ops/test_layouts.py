@@ -46,3 +46,17 @@ def test_layouts_that_the_device_does_not_have(
     with pytest.raises(NotImplementedError, match=r"strided tensors only.*to_dense"):
         maker(device)
     assert torch.eye(2, device=device).sum().item() == 2  # the device goes on
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_an_encoder_takes_padded_batches(layers: int, device: torch.device) -> None:
+    def work(where: torch.device) -> torch.Tensor:
+        torch.manual_seed(0)
+        layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        encoder = torch.nn.TransformerEncoder(layer, layers).to(where).eval()
+        x = torch.randn(2, 5, 8).to(where)
+        padded = torch.tensor([[False] * 5, [False, False, False, True, True]], device=where)
+        with torch.no_grad():
+            return encoder(x, src_key_padding_mask=padded).cpu()[~padded.cpu()]
+
+    torch.testing.assert_close(work(device), work(torch.device("cpu")))
