@@ -59,6 +59,9 @@ inline constexpr auto nullopt = c10::nullopt;
 // scaled_dot_product_attention asks a per-device stub which kernel to use since 2.3 (as an op before).
 #define GENIE_SDP_STUB (GENIE_TORCH >= 206)
 
+// Compressed sparse layouts have a dispatch key for each backend since 2.4 or so.
+#define GENIE_SPARSE_CSR_KEY (GENIE_TORCH >= 206)
+
 // PrivateUse1HooksInterface::getDefaultGenerator became const when the interface got its base class.
 #if GENIE_TORCH >= 205
 #define GENIE_HOOK_CONST const

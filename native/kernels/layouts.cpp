@@ -1,5 +1,7 @@
 // Tensors that are not strided: a storage and a geometry do not describe them, so they are refused,
 // by an error that says what to do.
+#include "core/compat.h"
+
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
@@ -22,7 +24,9 @@ torch::CppFunction refusal() { return torch::CppFunction::makeFromBoxedFunction<
 }  // namespace genie
 
 TORCH_LIBRARY_IMPL(_, SparsePrivateUse1, m) { m.fallback(genie::refusal()); }
+#if GENIE_SPARSE_CSR_KEY
 TORCH_LIBRARY_IMPL(_, SparseCsrPrivateUse1, m) { m.fallback(genie::refusal()); }
+#endif
 TORCH_LIBRARY_IMPL(_, QuantizedPrivateUse1, m) { m.fallback(genie::refusal()); }
 TORCH_LIBRARY_IMPL(_, NestedTensorPrivateUse1, m) { m.fallback(genie::refusal()); }
 

@@ -14,6 +14,8 @@ def coo(device: torch.device) -> Any:
 
 
 def csr(device: torch.device) -> Any:
+    if not hasattr(torch._C.DispatchKey, "SparseCsrPrivateUse1"):
+        pytest.skip("this torch has no dispatch key for it, and an error of its own")
     return torch.eye(2).to_sparse_csr().to(device) @ torch.ones(2, device=device)
 
 
