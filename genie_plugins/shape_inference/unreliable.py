@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from genie_core.graph import operator
+from genie_core.graph import operator, parameters
 
 if TYPE_CHECKING:
     from genie_core._native import OpCall
@@ -31,8 +31,9 @@ _NAMES = frozenset(
         "aten::max_unpool2d",
         "aten::max_unpool3d",
         "aten::nonzero_static",
-        # a workspace of another size
-        "aten::mkldnn_rnn_layer",
+        "aten::roll",
+        "aten::rot90",
+        "aten::unfold_backward",
         # statistics that are empty in evaluation
         "aten::_native_batch_norm_legit",
         "aten::_native_batch_norm_legit_no_training",
@@ -48,17 +49,40 @@ _NAMES = frozenset(
         "aten::multilabel_margin_loss_forward",
         # weights that are undefined where nobody needs them
         "aten::_native_multi_head_attention",
+        # composite kernels that would read a meta tensor's memory
+        "aten::_saturate_weight_to_fp16",
+        "aten::choose_qparams_optimized",
+        "aten::fbgemm_linear_fp16_weight",
+        "aten::fbgemm_linear_fp16_weight_fp32_activation",
+        "aten::fbgemm_linear_int8_weight",
+        "aten::fbgemm_linear_int8_weight_fp32_activation",
+        "aten::fbgemm_linear_quantize_weight",
+        "aten::fbgemm_pack_gemm_matrix_fp16",
+        "aten::fbgemm_pack_quantized_matrix",
+    }
+)
+# These keep the shape of an `out` that has as many elements; their meta kernels make it flat.
+_KEEP_SHAPE = frozenset(
+    {
+        "aten::arange.out",
+        "aten::arange.start_out",
+        "aten::range.out",
+        "aten::range.out_",
+        "aten::linspace.out",
+        "aten::logspace.out",
     }
 )
 # Statistics that the CPU keeps in the short dtype, other devices in float.
-_SHORT_NAMES = frozenset({"aten::native_layer_norm", "aten::_batch_norm_with_update"})
+_SHORT_NAMES = frozenset(
+    {"aten::native_layer_norm", "aten::native_group_norm", "aten::_batch_norm_with_update"}
+)
 _SHORT = (torch.bfloat16, torch.float16)
 
 
 def is_unreliable(call: OpCall) -> bool:
     """Whether the meta kernel of this call is not to be believed."""
     base, _, _ = call.name.partition(".")
-    if base in _NAMES:
+    if base in _NAMES or call.name in _KEEP_SHAPE or _lacks_a_tensor(call):
         return True
     op = operator(call.name)
     pointwise = torch.Tag.pointwise in op.tags and not op._schema.is_mutable
@@ -83,3 +107,10 @@ def _is_expanded(tensor: Any) -> bool:
     """
     steps = zip(tensor.stride(), tensor.shape, strict=True)
     return any(step == 0 for step, size in steps if size > 1)
+
+
+def _lacks_a_tensor(call: OpCall) -> bool:
+    """Whether a tensor is undefined that the op takes: what comes of it is the kernel's affair."""
+    args, _ = call.arguments()
+    kinds = (kind for _, keyword_only, kind in parameters(call.name) if not keyword_only)
+    return any(a is None and kind == "Tensor" for a, kind in zip(args, kinds, strict=True))

@@ -72,11 +72,18 @@ bool is_composite(const c10::OperatorHandle& op) {
          op.hasKernelForDispatchKey(DispatchKey::CPU) && op.hasKernelForDispatchKey(DispatchKey::Autograd);
 }
 
+// Composite kernels that look at the memory behind a tensor, whatever its device: here they would crash.
+bool reads_memory(const std::string& name) {
+  return name == "aten::_saturate_weight_to_fp16" || name == "aten::choose_qparams_optimized" ||
+         starts_with(name, "aten::fbgemm_");
+}
+
 // Composite ops run their decomposition unless told otherwise; most are better recorded whole.
 bool should_record(const c10::OperatorHandle& op) {
   if (!op.hasSchema()) return false;
   const auto& name = op.operator_name().name;
   if (!starts_with(name, "aten::") || op.hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) return false;
+  if (reads_memory(name)) return true;
   if (!is_composite(op)) return false;
   if (is_kept(name) || allocates_only(name) || is_foreign(name) || !is_recordable(op.schema())) return false;
   return !op.hasTag(at::Tag::nondeterministic_seeded) || op_info(op).generator.empty() ||
