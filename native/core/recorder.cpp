@@ -375,6 +375,15 @@ void upload_indices(OpInfo& info, torch::jit::Stack* stack, size_t first) {
   }
 }
 
+std::vector<at::Tensor> written_lists(const OpInfo& info, const torch::jit::Stack& stack, size_t first) {
+  std::vector<at::Tensor> found;
+  for (size_t i = 0; i < info.args.size(); ++i) {
+    if (!info.written[i] || !stack[first + i].isTensorList()) continue;
+    for (const at::Tensor& tensor : stack[first + i].toTensorList()) found.push_back(tensor);
+  }
+  return found;
+}
+
 // A composite op whose device argument points elsewhere is the composite's business.
 bool leaves_device(const OpInfo& info, const torch::jit::Stack& stack, size_t first) {
   for (size_t i = 0; i < info.args.size(); ++i) {
@@ -420,12 +429,20 @@ Host& host() {
 bool has_host() { return host_slot() != nullptr; }
 void set_host(std::unique_ptr<Host> host) { host_slot() = std::move(host); }
 
-void record(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
+namespace {
+
+void record_op(const c10::OperatorHandle& op, torch::jit::Stack* stack, bool counted) {
   auto& info = op_info(op);
   const size_t arguments = info.args.size();
   const size_t first = stack->size() - arguments;
   if (info.uploads_indices) upload_indices(info, stack, first);
   if (leaves_device(info, *stack, first)) return op.callBoxedForDispatchKey(c10::DispatchKey::CPU, *stack);
+  if (info.bumps_versions && !counted) {
+    const auto written = written_lists(info, *stack, first);
+    record_op(op, stack, true);
+    for (const auto& tensor : written) tensor.unsafeGetTensorImpl()->bump_version();
+    return;
+  }
   auto* call = &scratch();
   call->write_call(info, *stack, first);
   const auto hash = call->hash();
@@ -449,6 +466,10 @@ void record(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stac
   if (learned) --signature->pins;
   finish_known(signature, kept, lock, arguments, stack);
 }
+
+}  // namespace
+
+void record(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) { record_op(op, stack, false); }
 
 namespace {
 

@@ -87,6 +87,7 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle)
   uploads_indices = takes_host_indices(name);
   contraction = name.find("mm") != std::string::npos || name.find("conv") != std::string::npos ||
                 name.find("attention") != std::string::npos;
+  bumps_versions = starts_with(name, "aten::_foreach_") && std::count(written.begin(), written.end(), true) != 0;
   random = handle.hasTag(at::Tag::nondeterministic_seeded);
   implicit_random = random && !has_generator;
   host_computable = !random && !has_generator && tensors_only && starts_with(name, "aten::");

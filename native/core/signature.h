@@ -59,6 +59,7 @@ struct OpInfo {
   bool contraction = false;      // a product of matrices or a convolution
   bool uploads_indices = false;  // takes CPU index tensors beside device tensors
   bool host_computable = true;
+  bool bumps_versions = false;   // writes to lists: autograd leaves counting that to the kernel
 
   explicit OpInfo(const c10::OperatorHandle& handle);
 };
