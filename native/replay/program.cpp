@@ -104,6 +104,12 @@ class Finisher {
     for (const auto& item : arg.items) check_arg(op, item, written);
   }
 
+  // An `out` may be resized: what else has its old geometry is laid out anew.
+  static void forget_after(ReplayOp& op, const ReplayArg& arg) {
+    if (arg.kind == ReplayArg::Tensor) op.dead_tensors.push_back(arg.index);
+    for (const auto& item : arg.items) forget_after(op, item);
+  }
+
   // Lists need their element type; those without tensors and symbols are built once.
   void type_arg(ReplayArg& arg, c10::TypePtr type) {
     if (arg.kind == ReplayArg::None && type->kind() == c10::TypeKind::TensorType) arg.constant = at::Tensor();  // undefined
@@ -139,6 +145,7 @@ class Finisher {
         type_arg(arg, argument.type());
         written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
         if (argument.is_out() && arg.kind == ReplayArg::Tensor) op.outs.push_back(arg.index);
+        if (written && argument.kwarg_only()) forget_after(op, arg);
       }
       check_arg(op, arg, written);
     }
