@@ -1,5 +1,7 @@
 #include "meta.h"
 
+#include "strides.h"
+
 #include <ATen/core/LegacyTypeDispatch.h>
 
 #include <unordered_map>
@@ -84,6 +86,32 @@ OutputSpec describe(const at::Tensor& out, const MetaCall& call) {
 
 }  // namespace
 
+namespace {
+
+// The call's tensors as meta tensors, the memory format that it asks for.
+std::pair<std::vector<MetaOperand>, Optional<at::MemoryFormat>> meta_operands(const OpInfo& info,
+                                                                              const torch::jit::Stack& stack) {
+  std::pair<std::vector<MetaOperand>, Optional<at::MemoryFormat>> found;
+  for (size_t i = 0; i < stack.size(); ++i) {
+    const auto& argument = info.op.schema().arguments()[i];
+    if (stack[i].isInt() && argument.name() == "memory_format") found.second = stack[i].toMemoryFormat();
+    if (!stack[i].isTensor()) continue;
+    auto tensor = stack[i].toTensor();
+    if (tensor.defined() && !tensor.is_meta()) tensor = at::empty({}, tensor.options().device(at::kMeta));
+    found.first.push_back({tensor, info.written[i]});
+  }
+  return found;
+}
+
+void correct(const OpInfo& info, const std::vector<MetaOperand>& operands, Optional<at::MemoryFormat> format,
+             OutputSpec& spec) {
+  if (spec.geometry.size.empty()) return;
+  const auto strides = known_strides(info, operands, format, spec.geometry);
+  if (strides.has_value()) spec.geometry.stride = *strides;
+}
+
+}  // namespace
+
 std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack& arguments) {
   if (!info.tensors_only) return nullptr;
   MetaCall call;
@@ -92,10 +120,9 @@ std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack
     call.stack.push_back(call.convert(arguments[i]));
     if (info.generator[i] && (info.random || !arguments[i].isNone())) call.skip_operand();
   }
-  {
-    const at::AutoDispatchBelowADInplaceOrView guard;
-    info.op.callBoxed(call.stack);
-  }
+  const at::AutoDispatchBelowADInplaceOrView guard;
+  const auto [operands, format] = meta_operands(info, call.stack);
+  info.op.callBoxed(call.stack);
   auto signature = std::make_unique<Signature>();
   for (const auto& item : call.stack) {
     if (item.isTensor()) {
@@ -106,6 +133,9 @@ std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack
       signature->returns.push_back(static_cast<int>(list.size()));
       for (const auto& tensor : list) signature->outputs.push_back(describe(tensor, call));
     }
+  }
+  if (signature->outputs.size() == 1 && signature->outputs[0].kind == OutputSpec::New) {
+    correct(info, operands, format, signature->outputs[0]);
   }
   for (size_t i = 0; i < call.operands.size(); ++i) {
     if (!call.operands[i].defined()) continue;
@@ -121,6 +151,7 @@ std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack
     spec.operand = static_cast<int>(i);
     spec.geometry = after;
     spec.nbytes = nbytes_of(call.operands[i], after);
+    correct(info, operands, format, spec);
     signature->resized.push_back(spec);
   }
   return signature;
