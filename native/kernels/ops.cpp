@@ -185,7 +185,10 @@ at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, int6
               self.device(), "\" to a storage on different device \"", source.device(), "\"");
   self.unsafeGetTensorImpl()->set_storage_keep_dtype(source);
   at::DimVector contiguous(size.size());
-  if (stride.empty() && !size.empty()) {
+  if (stride.empty() && self.sizes() == size) {  // as resize_ leaves them
+    contiguous = self.strides();
+    stride = contiguous;
+  } else if (stride.empty()) {
     int64_t step = 1;
     for (size_t i = size.size(); i-- > 0;) {
       contiguous[i] = step;
@@ -199,7 +202,7 @@ at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, int6
 
 at::Tensor& set_source_storage(at::Tensor& self, at::Storage source) {
   const auto count = static_cast<int64_t>(source.nbytes() / self.dtype().itemsize());
-  return set_source_storage_offset(self, source, 0, {count}, {1});
+  return set_source_storage_offset(self, source, 0, {count}, {});
 }
 
 at::Tensor& set_source_tensor(at::Tensor& self, const at::Tensor& source) {
