@@ -1,0 +1,85 @@
+"""Programs that once did something else on the device than on the CPU, as they were found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from property import lockstep
+
+if TYPE_CHECKING:
+    import torch
+
+CHANNELS_LAST = ".to(dev).to(memory_format=torch.channels_last)"
+
+FOUND = {
+    "foreach counts writes": (
+        "t0 = data((3,), torch.float32, 0).to(dev)",
+        "t1 = t0[1:]",
+        "torch._foreach_mul_([t1], 2.0)",
+        "torch._foreach_add_([t0, t0], [t1[:1], t1[1:]])",
+    ),
+    "foreach spoils what backward needs": (
+        "t0 = data((3,), torch.float32, 0).to(dev).requires_grad_()",
+        "t1 = t0.exp()",
+        "t2 = t1 * t1",
+        "torch._foreach_mul_([t1.detach()], 2.0)",
+        "t2.sum().backward()",
+    ),
+    "an out that is resized leaves its twins alone": (
+        "t0 = data((1,), torch.float64, 3).to(dev)",
+        "t1 = t0.permute([0])",
+        "t2 = t0 + 1",
+        "torch.cat([t2, t2], 0, out=t0)",
+        "t3 = t1 * t2",
+    ),
+    "an iterator's strides": (
+        f"t0 = data((3, 3, 2, 3), torch.complex64, 1){CHANNELS_LAST}",
+        "t1 = torch.zeros((0,), dtype=torch.complex64, device=dev)",
+        "torch.mul(t0, 2, out=t1)",
+        "t2 = t0.angle()",
+        "t3 = torch.zeros((2, 3, 4), device=dev).transpose(0, 2).ge(1)",
+    ),
+    "strides of a roll": (
+        f"t0 = data((3, 2, 4, 4), torch.bool, 6){CHANNELS_LAST}",
+        "t1 = t0.roll(1, 3)",
+        "t2 = t0.rot90()",
+    ),
+    "arange keeps an out's shape": (
+        "t0 = torch.zeros((2, 2), dtype=torch.float64, device=dev)",
+        "torch.arange(4, out=t0)",
+        "torch.linspace(0, 1, 4, out=t0)",
+    ),
+    "set_ keeps strides where the size stays": (
+        "t0 = data((4,), torch.float64, 7).to(dev)",
+        "t1 = torch.zeros((1,), dtype=torch.float64, device=dev).expand(4)",
+        "t1.set_(t0.untyped_storage())",
+    ),
+    "statistics of a bfloat16 layer norm": (
+        "t0 = data((2, 2), torch.bfloat16, 2).to(dev).requires_grad_()",
+        "t1 = F.layer_norm(t0, (2,))",
+        "t2 = F.group_norm(t1.reshape(2, 2, 1), 1)",
+        "t2.sum().backward()",
+    ),
+    "unfolding a scalar": (
+        "t0 = data((), torch.complex64, 3).to(dev).requires_grad_()",
+        "t1 = torch.autograd.grad(t0.unfold(-1, 0, 1).abs().sum(), t0)[0]",
+    ),
+    "composite ops that read memory": (
+        "t0 = data((4, 4), torch.float32, 3).to(dev)",
+        "t1 = torch._saturate_weight_to_fp16(t0 * 1e5)",
+        "t2, t3 = torch.choose_qparams_optimized(t0, 16, 200, 0.16, 8)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found(name: str, device: torch.device) -> None:
+    lockstep.run(list(FOUND[name]), device)
+
+
+def test_a_difference_is_seen(device: torch.device) -> None:
+    if device.type == "cpu":
+        pytest.skip("a rehearsal has none")
+    with pytest.raises(lockstep.Difference, match="read .remote_accelerator., not .cpu."):
+        lockstep.run(["t1 = dev.type", "out(t1)"], device)
