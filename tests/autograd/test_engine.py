@@ -182,13 +182,13 @@ def test_autograd(name: str, device: torch.device) -> None:
 
 def test_anomaly_mode_names_the_forward_call(device: torch.device) -> None:
     x = torch.zeros(3, device=device, requires_grad=True)
-    with (
-        pytest.warns(UserWarning, match="Traceback of forward call"),
-        torch.autograd.set_detect_anomaly(True),
-    ):
-        y = x.sqrt() * 0
-        with pytest.raises(RuntimeError, match="SqrtBackward0.*nan"):
-            y.sum().backward()
+    with torch.autograd.set_detect_anomaly(True):
+        y = (x.sqrt() * 0).sum()
+        with (
+            pytest.warns(UserWarning, match="Traceback of forward call"),
+            pytest.raises(RuntimeError, match="SqrtBackward0.*nan"),
+        ):
+            y.backward()
 
 
 def test_a_saved_tensor_that_was_changed_is_eagers_error(device: torch.device) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -24,7 +23,7 @@ class Op:
 
 
 @pytest.fixture
-def programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, list[Op]]]:
+def programs(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Op]]:
     """The ops of each program that is seen first during the test, in order, by its number."""
     found: dict[int, list[Op]] = {}
     define = Session._define
@@ -51,7 +50,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, list[Op]]]:
         ]
 
     monkeypatch.setattr(Session, "_define", noting)
-    yield found
+    return found
 
 
 # Whose gradient an op of a backward computes.
