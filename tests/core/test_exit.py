@@ -84,11 +84,10 @@ def test_a_script_that_ends_after_its_first_backward_exits_well(script):
         run(script)
 
 
-@pytest.mark.skipif("GENIE_EXIT_RUNS" not in os.environ, reason="slow: set GENIE_EXIT_RUNS")
 @pytest.mark.timeout(60 + 20 * RUNS)
 def test_so_does_one_whose_executor_is_another_process(shared_executor):
-    for _ in range(RUNS):
-        run(DEVICE, GENIE_DEVICES=shared_executor.url)
+    for _ in range(RUNS):  # a loaded machine answers late: that is not what is tested
+        run(DEVICE, GENIE_DEVICES=shared_executor.url, GENIE_CONNECT_TIMEOUT="60")
 
 
 @pytest.mark.parametrize("script", [ANOMALY, FORKED], ids=["anomaly", "fork"])
