@@ -52,8 +52,8 @@ def as_markdown(
 def _section(title: str, found: list[Entry], version: str) -> list[str]:
     good, run = samples(found)
     summary = (
-        f"torch {version}: **{pass_rate(found):.1%}** of the {len(found)} entries that the CPU can"
-        f" run pass every sample; {good:,} of {run:,} samples."
+        f"torch {version}: **{pass_rate(found):.1%}** of the entries that the CPU can run pass"
+        f" every sample; {good:,} of {run:,} samples."
     )
     totals = ", ".join(f"{count} {status}" for status, count in counts(found).items())
     lines = [f"## {title}", "", summary, "", f"Entries: {totals}.", "", *_matrix(found)]
@@ -143,13 +143,12 @@ def _general(reason: str) -> str:
 
 
 def _loose(found: list[Entry]) -> list[str]:
-    loose = {
-        f"`{entry.name}` ({verdict.dtype} {verdict.way})"
+    loose = [
+        f"`{entry.name}` ({', '.join(parts)})"
         for entry in found
-        for verdict in entry.verdicts
-        if verdict.loose
-    }
+        if (parts := [f"{v.dtype} {v.way}" for v in entry.verdicts if v.loose])
+    ]
     if not loose:
         return []
-    text = "The CPU's own bits differ from run to run; compared with torch's tolerances: "
-    return ["", "### Not repeatable", "", text + ", ".join(sorted(loose)) + "."]
+    text = "The CPU's own bits differ from run to run; compared with torch's tolerances:"
+    return ["", "### Not repeatable", "", f"{text} {', '.join(loose)}."]

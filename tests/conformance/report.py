@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
+from conformance.cases import DTYPES
 
 if TYPE_CHECKING:
     from conformance.verdicts import Verdict
@@ -46,7 +47,11 @@ def entries(kind: str, names: Iterable[str], verdicts: Iterable[Verdict]) -> lis
     for verdict in verdicts:
         if verdict.kind == kind and verdict.name in found:
             found[verdict.name].append(verdict)
-    return [Entry(kind, name, found[name]) for name in sorted(found)]
+    return [Entry(kind, name, sorted(found[name], key=_place)) for name in sorted(found)]
+
+
+def _place(verdict: Verdict) -> tuple[int, str]:
+    return list(DTYPES).index(verdict.dtype), verdict.way
 
 
 def pass_rate(found: list[Entry]) -> float:

@@ -70,15 +70,15 @@ def _out(op: Any, sample: Any, place: Place) -> Any:
     for kind, make in (("own strides", own), ("resized", _nothing)):
         outs = [make(tensor) for tensor in like]
         given = outs[0] if isinstance(result, torch.Tensor) else tuple(outs)
-        back = tensors_in(call(op, sample, place, out=given))
-        found[kind] = outs, [left is right for left, right in zip(back, outs, strict=True)]
+        back = tensors_in(call(op, sample, place, out=given))  # a few give nothing back
+        found[kind] = outs, [any(one is out for out in outs) for one in back]
     return found
 
 
 def _turned(like: torch.Tensor) -> torch.Tensor:
     # Of the right size, with strides that the op must keep.
     turned = torch.empty(like.shape[::-1], dtype=like.dtype, device=like.device)
-    return turned.fill_(1).permute(*range(like.dim() - 1, -1, -1))
+    return turned.fill_(1).permute(list(range(like.dim()))[::-1])
 
 
 def _nothing(like: torch.Tensor) -> torch.Tensor:
