@@ -6,6 +6,7 @@ Imported with torch, so it imports nothing heavy at its top.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -134,9 +135,11 @@ class Dispatcher:
         return self.session(device).memory(release=False)
 
     def release_memory(self) -> None:
-        """Have every executor that is there give back memory that nothing uses."""
+        """Have every executor give back memory that nothing uses; one that is gone holds none."""
+        from genie_core.errors import ConnectionLost
+
         for session in self._sessions.values():
-            if not session.is_lost:
+            with contextlib.suppress(ConnectionLost):
                 session.memory(release=True)
 
     def fallback(

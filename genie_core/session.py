@@ -226,11 +226,6 @@ class Session:
         with self._lock:
             self._ask(protocol.Sync(), protocol.Done)
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether the connection was found to be gone."""
-        return self._lost is not None
-
     def memory(self, release: bool) -> tuple[int, int]:
         """Free and total bytes of the executor's device, which first gives back what it can."""
         self.flush("sync")

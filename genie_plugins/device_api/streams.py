@@ -1,4 +1,7 @@
-"""Streams and events. A device does its work in order, so that all its streams are one."""
+"""Streams and events. A device does its work in order, so that all its streams are one.
+
+Torch has them for every kind of device since 2.4: before that, this module gives nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from genie_core.device import current_device, index_of, set_device
 if TYPE_CHECKING:
     from genie_core.device import Device
 
-__all__ = ["Event", "Stream", "current_stream", "default_stream", "set_stream", "stream"]
+_NAMES = ["Event", "Stream", "current_stream", "default_stream", "set_stream", "stream"]
+__all__ = _NAMES if hasattr(torch, "Event") else []  # noqa: PLE0605
 
 
 class _OfDevice(type):
@@ -41,7 +45,7 @@ class Stream(metaclass=_OfDevice):
 class Event(metaclass=_OfDevice):
     """A `torch.Event` of a device: a point in its work, with a time if `enable_timing`."""
 
-    base = torch.Event
+    base = getattr(torch, "Event", object)
 
     def __new__(
         cls, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from genie_core.graph import operator, parameters
 
@@ -88,7 +88,7 @@ def is_unreliable(call: OpCall) -> bool:
     pointwise = torch.Tag.pointwise in op.tags and not op._schema.is_mutable
     if base not in _SHORT_NAMES and not pointwise:
         return False
-    tensors = [leaf for leaf in tree_leaves(call.arguments()) if isinstance(leaf, torch.Tensor)]
+    tensors = [leaf for leaf in tree_flatten(call.arguments())[0] if isinstance(leaf, torch.Tensor)]
     if not any(tensor.dtype in _SHORT for tensor in tensors):
         return False
     return not pointwise or any(map(_is_expanded, tensors))
@@ -113,4 +113,4 @@ def _lacks_a_tensor(call: OpCall) -> bool:
     """Whether a tensor is undefined that the op takes: what comes of it is the kernel's affair."""
     args, _ = call.arguments()
     kinds = (kind for _, keyword_only, kind in parameters(call.name) if not keyword_only)
-    return any(a is None and kind == "Tensor" for a, kind in zip(args, kinds, strict=True))
+    return any(a is None and kind == "Tensor" for a, kind in zip(args, kinds, strict=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from conformance.compare import difference
@@ -282,8 +283,54 @@ def listed(value: Any) -> list[torch.Tensor]:
     return value if isinstance(value, list) else [value]
 
 
+@attrs.frozen
+class Seen:
+    """As much of an OpCall as is looked at."""
+
+    name: str
+    tensors: tuple[torch.Tensor, ...] = ()
+
+    def arguments(self) -> tuple[Any, dict[str, Any]]:
+        return self.tensors, {}
+
+
 def test_which_are_unreliable() -> None:
-    assert unreliable.is_unreliable("aten::_fft_r2c")
-    assert unreliable.is_unreliable("aten::_embedding_bag")
-    assert not unreliable.is_unreliable("aten::_fft_r2c.out")
-    assert not unreliable.is_unreliable("aten::add.Tensor")
+    flat, short = torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bfloat16)
+    spread = torch.ones((), dtype=torch.bfloat16).expand(2, 2)
+    for name, tensors, wanted in [
+        ("aten::_fft_r2c", (), True),
+        ("aten::_embedding_bag", (), True),
+        ("aten::native_layer_norm", (flat,), False),
+        ("aten::native_layer_norm", (short,), True),
+        ("aten::mul.Tensor", (flat, flat), False),
+        ("aten::mul.Tensor", (short, short), False),
+        ("aten::mul.Tensor", (spread, short), True),
+        ("aten::mul_.Tensor", (spread, short), False),
+    ]:
+        assert unreliable.is_unreliable(Seen(name, tensors)) is wanted, name
+
+
+def test_an_out_is_known_by_its_declaration() -> None:
+    assert unreliable.has_out("aten::_linalg_svd.U")
+    assert unreliable.has_out("aten::_fft_r2c.out")
+    assert not unreliable.has_out("aten::add_.Tensor")
+
+
+@pytest.mark.parametrize("function", [torch.sort, torch.linalg.qr])
+@pytest.mark.parametrize("strided", [False, True])
+def test_an_out_keeps_its_strides_or_gets_the_real_kernels(
+    function: Any, strided: bool, device: torch.device
+) -> None:
+    def work(where: torch.device) -> list[torch.Tensor]:
+        x = torch.arange(9.0).view(3, 3).cos().to(where)
+        found = []
+        for _ in range(2):  # learnt wrongly the first time, it would show the second
+            like = function(x)
+            outs = [
+                torch.empty_like(part.t()).t() if strided else part.new_empty(0) for part in like
+            ]
+            function(x, out=tuple(outs))
+            found += outs
+        return found
+
+    assert difference(work(torch.device("cpu")), work(device)) == ""
