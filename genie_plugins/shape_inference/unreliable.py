@@ -6,6 +6,7 @@ the conformance run, which compares every stride.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,12 +78,20 @@ _SHORT_NAMES = frozenset(
     {"aten::native_layer_norm", "aten::native_group_norm", "aten::_batch_norm_with_update"}
 )
 _SHORT = (torch.bfloat16, torch.float16)
+_BY_TENSOR: dict[str, Callable[[torch.Tensor], bool]] = {
+    # strides in another order
+    "aten::index.Tensor": lambda tensor: not tensor.is_contiguous(),
+    # a bool to the power of a bool
+    "aten::pow.Tensor_Scalar": lambda tensor: tensor.dtype == torch.bool,
+}
 
 
 def is_unreliable(call: OpCall) -> bool:
     """Whether the meta kernel of this call is not to be believed."""
     base, _, _ = call.name.partition(".")
     if base in _NAMES or call.name in _KEEP_SHAPE or _lacks_a_tensor(call):
+        return True
+    if call.name in _BY_TENSOR and _BY_TENSOR[call.name](call.arguments()[0][0]):
         return True
     op = operator(call.name)
     pointwise = torch.Tag.pointwise in op.tags and not op._schema.is_mutable
