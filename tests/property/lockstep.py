@@ -75,7 +75,7 @@ def run(program: list[str], device: torch.device) -> None:
         if device.type == "cpu":  # a rehearsal: one generator serves both
             torch.set_rng_state(before)
         got = other.run(code)
-        if want is not None and _was_late(got):
+        if want is not None and _was_late(want, got):
             # Only the executor knew; what it failed to make differs from here on.
             _check(statement, lambda: _deferred(want, got, other))  # noqa: B023
             return
@@ -100,18 +100,21 @@ def _errors(want: Exception | None, got: Exception | None) -> str:
     return "" if left == right else f"the CPU: {left}; the device: {right}"
 
 
-_AUTOGRAD = "does not support automatic differentiation"  # said before the executor can object
+_KERNEL = "not implemented for"  # only a kernel knows; what follows may object before it runs
+_AUTOGRAD = "does not support automatic differentiation"  # likewise
 
 
-def _was_late(got: Exception | None) -> bool:
-    return got is None or isinstance(got, RemoteError) or _AUTOGRAD in str(got)
+def _was_late(want: Exception, got: Exception | None) -> bool:
+    if got is None or isinstance(got, RemoteError):
+        return True
+    return _AUTOGRAD in str(got) or _KERNEL in str(want)
 
 
 def _deferred(want: Exception, got: Exception | None, other: Place) -> str:
     """That a read says what the CPU said at once (of an empty tensor there is nothing to read)."""
     said = _error(want).partition(": ")[2]
     if got is not None:
-        return "" if said in str(got) or _AUTOGRAD in str(got) else _errors(want, got)
+        return "" if not isinstance(got, RemoteError) or said in str(got) else _errors(want, got)
     for tensor in other.tensors().values():
         try:
             tensor.detach().cpu()

@@ -551,7 +551,7 @@ def write_out(scene: Scene) -> None:
     dim = scene.dim(a)
     memory = scene[out].untyped_storage()._cdata
     inputs = [name for name in (a, b) if scene[name].untyped_storage()._cdata == memory]
-    if any(scene[name].shape != scene[out].shape for name in inputs):
+    if inputs and any(scene[name].shape != scene[out].shape for name in (a, b)):
         return  # resizing what is read: whether that is an error depends on the tensors' identity
     expressions = [
         f"torch.add({a}, {b}, out={out})",
@@ -659,7 +659,7 @@ def read(scene: Scene) -> None:
                 f"out(torch.equal({name}, {other}))",
                 f"out(torch.allclose({name}, {name}))",
                 f"out(len({name}))",
-                f"out({name}.to('cpu', torch.float64))",
+                f"out({name}.detach().to('cpu', torch.float64))",
                 f"out([x.shape for x in {name}.tensor_split(2)])",
                 f"out(float({name}))",
                 f"out({name}.is_set_to({other}))",

@@ -50,10 +50,39 @@ FOUND = {
         "torch.arange(4, out=t0)",
         "torch.linspace(0, 1, 4, out=t0)",
     ),
+    "outs of a list that are resized": (
+        "t0 = data((4, 2), torch.float32, 5).to(dev)",
+        "t1 = torch.empty(0, device=dev)",
+        "t2 = torch.empty(0, device=dev)",
+        "torch.ops.aten._histogramdd_bin_edges.out(t0, [2, 3], out=[t1, t2])",
+    ),
+    "a cat follows its inputs' format": (
+        f"t0 = data((3, 3, 3, 3), torch.float32, 0){CHANNELS_LAST}",
+        "t1 = torch.zeros_like(t0)",
+        "torch.cat([t0, t0], 0, out=t1)",
+    ),
+    "an index into channels_last": (
+        f"t0 = data((4, 2, 2, 2), torch.float32, 9){CHANNELS_LAST}",
+        "t1 = t0[torch.tensor([[0, 1], [1, 0]], device=dev)]",
+        "t2 = torch.zeros(0, device=dev)",
+        "torch.where(t0 > 0, t0, t0, out=t2)",
+    ),
+    "dtypes of bools and scalars": (
+        "t0 = data((4,), torch.bool, 5).to(dev)",
+        "t1 = t0 ** True",
+        "t2 = torch.zeros((), dtype=torch.float64, device=dev).norm(dim=0, keepdim=True)",
+        "t3 = torch.block_diag(t2, data((0,), torch.complex64, 9).to(dev))",
+    ),
+    "zeros without memory": (
+        "t0 = torch._efficientzerotensor((2, 3), device=dev)",
+        "out(t0.cpu() + 1)",
+    ),
     "set_ keeps strides where the size stays": (
         "t0 = data((4,), torch.float64, 7).to(dev)",
         "t1 = torch.zeros((1,), dtype=torch.float64, device=dev).expand(4)",
         "t1.set_(t0.untyped_storage())",
+        "t2 = t0[:2]",
+        "t2.set_(t2.untyped_storage(), 3, (2,), (1,))",
     ),
     "statistics of a bfloat16 layer norm": (
         "t0 = data((2, 2), torch.bfloat16, 2).to(dev).requires_grad_()",
