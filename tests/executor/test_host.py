@@ -62,7 +62,7 @@ def test_another_patch_release_of_torch_is_welcome(connect):
     [
         ({"protocol": 99}, "same version of genie-remote"),
         ({"torch": "1.13.1"}, "install torch"),
-        ({"torch": "2.1"}, "install torch"),
+        ({"torch": "2.0"}, "install torch"),
         ({"torch": ""}, "install torch"),
     ],
 )
