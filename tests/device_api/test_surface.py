@@ -8,7 +8,6 @@ import numpy
 import pytest
 import torch
 
-
 OLD = not hasattr(torch, "Event")  # before 2.4
 
 
