@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from conformance.compare import difference
 from torch import nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_device_states
 
 CPU = torch.device("cpu")
 
@@ -175,8 +176,13 @@ WORK: dict[str, Callable[[torch.device], Any]] = {
 }
 
 
+CUDA_ONLY = "device_type" not in inspect.signature(set_device_states).parameters
+
+
 @pytest.mark.parametrize("name", WORK)
 def test_autograd(name: str, device: torch.device) -> None:
+    if "checkpoint" in name and CUDA_ONLY and device.type != "cpu":
+        pytest.skip("this torch's checkpoint takes every device's random state for CUDA's")
     assert difference(WORK[name](CPU), WORK[name](device), None) == ""
 
 
