@@ -238,6 +238,14 @@ OutputSpec decode_spec(Decoder& in) {
   return spec;
 }
 
+c10::TensorImpl* decode_operand(Decoder& in, const CallWriter& call) {
+  const auto operand = in.varint();
+  const auto spec = decode_spec(in);
+  TORCH_CHECK_VALUE(operand < call.operands.size() && call.operands[operand].tensor != nullptr, "bad operand");
+  set_geometry(call.operands[operand].tensor, spec);
+  return call.operands[operand].tensor;
+}
+
 // Results as the executor reported them; new values take consecutive ids from `next_id`.
 c10::IValue decode_result(Decoder& in, const CallWriter& call, uint64_t& next_id) {
   switch (in.varint()) {
@@ -266,13 +274,8 @@ c10::IValue decode_result(Decoder& in, const CallWriter& call, uint64_t& next_id
       for (auto& item : list) item = decode_result(in, call, next_id).toTensor();
       return list;
     }
-    case 6: {  // an operand, with the geometry that it has now
-      const auto operand = in.varint();
-      const auto spec = decode_spec(in);
-      TORCH_CHECK_VALUE(operand < call.operands.size() && call.operands[operand].tensor != nullptr, "bad operand");
-      set_geometry(call.operands[operand].tensor, spec);
-      return tensor_of(call.operands[operand].tensor);
-    }
+    case 6:  // an operand, with the geometry that it has now
+      return tensor_of(decode_operand(in, call));
     default:
       TORCH_CHECK_VALUE(false, "the executor sent an unknown kind of result");
   }
@@ -345,7 +348,9 @@ std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& ca
   uint64_t next_id = in.varint();
   std::vector<c10::IValue> results(in.count());
   for (auto& result : results) result = decode_result(in, call, next_id);
-  if (signature->learns) learn_outputs(signature, call, results);
+  const size_t resized = in.count();
+  for (size_t i = 0; i < resized; ++i) decode_operand(in, call);
+  if (signature->learns && resized == 0) learn_outputs(signature, call, results);
   return results;
 }
 

@@ -69,10 +69,12 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle)
     : op(handle), key(&handle.schema()), name(toString(handle.operator_name())) {
   const auto& schema = handle.schema();
   bool has_generator = false;
+  bool writes_list = false;
   for (const auto& argument : schema.arguments()) {
     args.push_back(kind_of(argument));
     written.push_back(argument.alias_info() != nullptr && argument.alias_info()->isWrite());
     auto type = argument.type();
+    writes_list |= written.back() && type->kind() == c10::TypeKind::ListType;
     if (auto optional = type->cast<c10::OptionalType>()) type = optional->getElementType();
     generator.push_back(type->kind() == c10::TypeKind::GeneratorType);
     has_generator |= generator.back();
@@ -87,7 +89,8 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle)
   uploads_indices = takes_host_indices(name);
   contraction = name.find("mm") != std::string::npos || name.find("conv") != std::string::npos ||
                 name.find("attention") != std::string::npos;
-  bumps_versions = starts_with(name, "aten::_foreach_") && std::count(written.begin(), written.end(), true) != 0;
+  const bool outs = handle.operator_name().overload_name.find("out") != std::string::npos;
+  bumps_versions = (outs || starts_with(name, "aten::_foreach_")) && writes_list;
   random = handle.hasTag(at::Tag::nondeterministic_seeded);
   implicit_random = random && !has_generator;
   host_computable = !random && !has_generator && tensors_only && starts_with(name, "aten::");

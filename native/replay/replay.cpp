@@ -161,6 +161,12 @@ bool same_layout(const at::Tensor& tensor, const Geometry& g) {
   return true;
 }
 
+// PyTorch's stand-in for zeros has no memory that a session could hold.
+at::Tensor with_memory(at::Tensor tensor) {
+  if (tensor.defined() && tensor._is_zerotensor()) return at::zeros(tensor.sizes(), tensor.options());
+  return tensor;
+}
+
 }  // namespace
 
 Optional<std::string> Replayer::run(std::string_view payload) {
@@ -374,6 +380,7 @@ void Replayer::take_outputs(Frame& frame, const ReplayOp& op, torch::jit::Stack&
 
 void Replayer::take_output(Frame& frame, const ReplayOp& op, const ReplayOutput& output, at::Tensor result) {
   if (output.kind != ReplayOutput::New) return;
+  result = with_memory(std::move(result));
   const auto expected = frame.geometry(output.tensor);
   TORCH_CHECK(result.defined() && result.scalar_type() == expected.dtype && result.sizes() == expected.size,
               "the op gave ", result.defined() ? result.toString() : "nothing", " of shape ",
@@ -472,7 +479,7 @@ std::string Replayer::encode_tail(Frame& frame, const ReplayOp& op, const torch:
   for (const auto& arg : op.args) collect(arg);
   const std::function<void(const c10::IValue&)> encode = [&](const c10::IValue& item) {
     if (item.isTensor()) {
-      auto tensor = item.toTensor();
+      auto tensor = with_memory(item.toTensor());
       if (!tensor.defined()) return out.varint(1);
       TORCH_CHECK(tensor.layout() == c10::kStrided, "the op gave a ", tensor.layout(), " tensor, which a session cannot hold");
       for (size_t i = 0; i < operands.size(); ++i) {
@@ -507,6 +514,17 @@ std::string Replayer::encode_tail(Frame& frame, const ReplayOp& op, const torch:
   out.varint(next_id);
   out.varint(stack.size());
   for (const auto& item : stack) encode(item);
+  std::vector<size_t> resized;  // not every op returns what it writes to
+  for (size_t i = 0; i < operands.size(); ++i) {
+    if (operands[i] == ~0U || !frame.tensors[operands[i]].defined()) continue;
+    const auto& tensor = frame.tensors[operands[i]];
+    if (tensor.sizes() != at::IntArrayRef(frame.geometry(operands[i]).size)) resized.push_back(i);
+  }
+  out.varint(resized.size());
+  for (const auto i : resized) {
+    out.varint(i);
+    encode_geometry(out, frame.tensors[operands[i]]);
+  }
   return out.take();
 }
 
