@@ -95,10 +95,12 @@ std::pair<std::vector<MetaOperand>, Optional<at::MemoryFormat>> meta_operands(co
   for (size_t i = 0; i < stack.size(); ++i) {
     const auto& argument = info.op.schema().arguments()[i];
     if (stack[i].isInt() && argument.name() == "memory_format") found.second = stack[i].toMemoryFormat();
-    if (!stack[i].isTensor()) continue;
-    auto tensor = stack[i].toTensor();
-    if (tensor.defined() && !tensor.is_meta()) tensor = at::empty({}, tensor.options().device(at::kMeta));
-    found.first.push_back({tensor, info.written[i]});
+    if (!stack[i].isTensor() && !stack[i].isTensorList()) continue;
+    const auto tensors = stack[i].isTensor() ? std::vector<at::Tensor>{stack[i].toTensor()} : stack[i].toTensorVector();
+    for (auto tensor : tensors) {
+      if (tensor.defined() && !tensor.is_meta()) tensor = at::empty({}, tensor.options().device(at::kMeta));
+      found.first.push_back({tensor, info.written[i]});
+    }
   }
   return found;
 }

@@ -183,7 +183,6 @@ at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, int6
                                       at::IntArrayRef stride) {
   TORCH_CHECK(source.device_type() == c10::kPrivateUse1, "Attempted to set the storage of a tensor on device \"",
               self.device(), "\" to a storage on different device \"", source.device(), "\"");
-  self.unsafeGetTensorImpl()->set_storage_keep_dtype(source);
   at::DimVector contiguous(size.size());
   if (stride.empty() && self.sizes() == size) {  // as resize_ leaves them
     contiguous = self.strides();
@@ -196,6 +195,10 @@ at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, int6
     }
     stride = contiguous;
   }
+  if (self.sizes() == size && self.strides() == stride) {  // resize_ would not look, and so not grow
+    at::native::checkInBoundsForStorage(size, stride, offset, self.dtype(), source);
+  }
+  self.unsafeGetTensorImpl()->set_storage_keep_dtype(source);
   set_layout(self, size, stride, offset);
   return self;
 }

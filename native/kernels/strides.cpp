@@ -15,7 +15,7 @@ bool ends_base_with(const std::string& name, const std::string& suffix) {
 
 // Computed by TensorIterator in C++, whatever the meta kernel does.
 bool iterates(const OpInfo& info) {
-  if (!info.op.hasTag(at::Tag::pointwise)) return false;
+  if (!info.op.hasTag(at::Tag::pointwise) && info.name != "aten::where.self_out") return false;
   using Key = c10::DispatchKey;
   return info.op.hasKernelForDispatchKey(Key::CPU) ||
          info.op.hasKernelForDispatchKey(Key::CompositeExplicitAutogradNonFunctional);
@@ -78,6 +78,18 @@ bool turns_real(const OpInfo& info, const std::vector<MetaOperand>& operands, co
          operands[0].tensor.is_complex();
 }
 
+// What all inputs suggest, if they agree.
+at::MemoryFormat common_format(const std::vector<MetaOperand>& operands) {
+  Optional<at::MemoryFormat> common;
+  for (const auto& operand : operands) {
+    if (operand.written || !operand.tensor.defined()) continue;
+    const auto format = operand.tensor.suggest_memory_format();
+    if (common.has_value() && *common != format) return at::MemoryFormat::Contiguous;
+    common = format;
+  }
+  return common.value_or(at::MemoryFormat::Contiguous);
+}
+
 bool follows_format(const OpInfo& info) {
   return starts_with(info.name, "aten::upsample_") || starts_with(info.name, "aten::_upsample_") ||
          starts_with(info.name, "aten::pixel_");
@@ -91,6 +103,7 @@ Optional<at::DimVector> known_strides(const OpInfo& info, const std::vector<Meta
   if (iterates(info)) return of_iterator(info, operands, g);
   if (operands.empty() || !operands[0].tensor.defined() || operands[0].written) return nullopt;
   const auto& self = operands[0].tensor;
+  if (info.name == "aten::cat.out") return of_format(common_format(operands), g);
   if (ends_base_with(info.name, "_like")) return of_like(self, format.value_or(at::MemoryFormat::Preserve), g);
   if (follows_format(info)) return of_format(self.suggest_memory_format(), g);
   return nullopt;
