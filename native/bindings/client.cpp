@@ -459,6 +459,7 @@ void bind_client(py::module_& m) {
   m.def("collect_freed", &collect_freed);
   m.def("forget_program", &forget_program);
   m.def("counters", &counters_dict);
+  m.def("boxed_ops", [](int device) { return counters(device).boxed; });
   m.def("reset_counters", &reset_counters);
   m.def("dtype_of", [](int code) {
     if (!is_dtype(code)) throw py::value_error("no such dtype");

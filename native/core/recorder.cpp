@@ -1,15 +1,14 @@
 #include "recorder.h"
 
-#include "codec.h"
 #include "device.h"
 #include "mark.h"
+#include "output.h"
 #include "shadow.h"
 
-#include <ATen/core/LegacyTypeDispatch.h>
+#include "program/run_log.h"
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 namespace genie {
 namespace {
@@ -60,12 +59,6 @@ class TraceLock {
  private:
   Optional<CoreLock> lock_;
 };
-
-CallWriter& scratch() {
-  thread_local CallWriter writer;
-  writer.reset();
-  return writer;
-}
 
 std::unique_ptr<Host>& host_slot() {
   static auto* slot = new std::unique_ptr<Host>();
@@ -134,57 +127,29 @@ void record_pseudo(int device, PseudoCall& call) {
   append(trace, pseudo_signature(call.writer, false), call.writer);
 }
 
-// ---- outputs --------------------------------------------------------------------------------
-
-at::Tensor tensor_of(c10::TensorImpl* impl) {
-  return at::Tensor(c10::intrusive_ptr<c10::TensorImpl>::reclaim_copy(impl));
-}
-
-void set_geometry(c10::TensorImpl* impl, const OutputSpec& spec) {
-  const auto& storage = impl->unsafe_storage();
-  if (spec.nbytes > storage.nbytes()) {
-    resize_value(*value_of(storage), spec.nbytes);
-    storage.unsafeGetStorageImpl()->set_nbytes(spec.nbytes);
-  }
-  impl->set_sizes_and_strides(spec.geometry.size, spec.geometry.stride, spec.geometry.offset);
-}
-
-at::Tensor make_output(const OutputSpec& spec, int device) {
-  const auto& g = spec.geometry;
-  return make_view_unchecked(make_storage(spec.nbytes, device), c10::DispatchKey::PrivateUse1, g.dtype, g.flags,
-                             g.offset, g.size, g.stride);
-}
-
-// The results of a call in flat order: new tensors, or the operands themselves.
-void make_outputs(const Signature& signature, const CallWriter& call, Results& flat) {
-  for (const auto& spec : signature.outputs) {
-    if (spec.kind == OutputSpec::Alias) {
-      flat.push_back(tensor_of(call.operands[spec.operand].tensor));
-    } else if (spec.kind == OutputSpec::Undefined) {
-      flat.emplace_back();
-    } else {
-      flat.push_back(make_output(spec, call.device));
-    }
-  }
-}
-
-void push_results(const Signature& signature, Results& flat, torch::jit::Stack* stack) {
-  size_t next = 0;
-  for (const int count : signature.returns) {
-    if (count < 0) {
-      stack->emplace_back(std::move(flat[next++]));
-    } else {
-      stack->emplace_back(std::vector<at::Tensor>(flat.begin() + next, flat.begin() + next + count));
-      next += count;
-    }
-  }
-}
-
+// Is the trace, with the op that was appended last, the beginning of a known program?
 bool follow_known_prefix(DeviceState& device) {
   auto& trace = device.trace;
   if (!trace.prefix_known) return false;
-  trace.prefix_known = device.programs.knows_prefix(trace.hash);
+  const size_t last = trace.ops.size() - 1;
+  const auto* program = trace.follows;
+  if (program != nullptr && last < program->prefixes.size() && program->prefixes[last] == trace.hash) return true;
+  trace.follows = device.programs.with_prefix(trace.hash);
+  trace.prefix_known = trace.follows != nullptr;
   return trace.prefix_known;
+}
+
+// What the program that the trace follows has next, if it is this call: found without a hash.
+Signature* foreseen(const Trace& trace, const CallWriter& call) {
+  if (trace.follows == nullptr || trace.ops.size() >= trace.follows->signatures.size()) return nullptr;
+  auto* next = trace.follows->signatures[trace.ops.size()];
+  return next->kind == Signature::Known && next->describes(call) ? next : nullptr;
+}
+
+Signature* find_signature(const CallWriter& call) {
+  if (auto* next = foreseen(state(call.device).trace, call)) return next;
+  auto* found = signatures().find(call, call.hash());
+  return found != nullptr && found->learned != nullptr ? found->learned : found;
 }
 
 void note_origin(int device, size_t index, uint32_t epoch) {
@@ -198,6 +163,7 @@ void note_origin(int device, size_t index, uint32_t epoch) {
 
 // ---- the three ways of an op ----------------------------------------------------------------
 
+// What is left to be done once the lock is released.
 struct Recorded {
   bool flush = false;
   bool new_ground = false;
@@ -205,8 +171,7 @@ struct Recorded {
   uint32_t epoch = 0;
 };
 
-Recorded commit(Signature* signature, const CallWriter& call, const torch::jit::Stack& stack,
-                Results& flat) {
+Recorded commit(Signature* signature, const CallWriter& call, Results& flat) {
   auto& device = state(call.device);
   auto& trace = device.trace;
   append(trace, signature, call, mark_of(call));
@@ -214,7 +179,6 @@ Recorded commit(Signature* signature, const CallWriter& call, const torch::jit::
   for (size_t i = 0; i < flat.size(); ++i) {
     if (signature->outputs[i].kind == OutputSpec::New) trace.add_output(value_of(*flat[i].unsafeGetTensorImpl()));
   }
-  update_shadows(*signature, call, stack, flat);
   for (const auto& spec : signature->resized) set_geometry(call.operands[spec.operand].tensor, spec);
   ++device.counters.ops;
   Recorded result;
@@ -225,93 +189,15 @@ Recorded commit(Signature* signature, const CallWriter& call, const torch::jit::
   return result;
 }
 
-OutputSpec decode_spec(Decoder& in) {
-  OutputSpec spec;
-  auto& g = spec.geometry;
-  g.dtype = static_cast<at::ScalarType>(in.varint());
-  g.flags = static_cast<uint8_t>(in.varint());
-  const size_t rank = in.count();
-  for (size_t i = 0; i < rank; ++i) g.size.push_back(in.varint_signed());
-  for (size_t i = 0; i < rank; ++i) g.stride.push_back(in.varint_signed());
-  g.offset = in.varint_signed();
-  spec.nbytes = in.varint();
-  return spec;
-}
-
-c10::TensorImpl* decode_operand(Decoder& in, const CallWriter& call) {
-  const auto operand = in.varint();
-  const auto spec = decode_spec(in);
-  TORCH_CHECK_VALUE(operand < call.operands.size() && call.operands[operand].tensor != nullptr, "bad operand");
-  set_geometry(call.operands[operand].tensor, spec);
-  return call.operands[operand].tensor;
-}
-
-// Results as the executor reported them; new values take consecutive ids from `next_id`.
-c10::IValue decode_result(Decoder& in, const CallWriter& call, uint64_t& next_id) {
-  switch (in.varint()) {
-    case 0: {
-      const auto spec = decode_spec(in);
-      auto tensor = make_output(spec, call.device);
-      auto* value = value_of(*tensor.unsafeGetTensorImpl());
-      value->id = next_id++;
-      value->materialized = true;
-      return tensor;
-    }
-    case 1:
-      return at::Tensor();
-    case 2:
-      return in.varint_signed();
-    case 3: {
-      const uint64_t bits = in.fixed();
-      double number = 0;
-      std::memcpy(&number, &bits, sizeof number);
-      return number;
-    }
-    case 4:
-      return in.varint() != 0;
-    case 5: {
-      std::vector<at::Tensor> list(in.count());
-      for (auto& item : list) item = decode_result(in, call, next_id).toTensor();
-      return list;
-    }
-    case 6:  // an operand, with the geometry that it has now
-      return tensor_of(decode_operand(in, call));
-    default:
-      TORCH_CHECK_VALUE(false, "the executor sent an unknown kind of result");
-  }
+void conclude(int device, const Recorded& recorded) {
+  if (recorded.new_ground) note_origin(device, recorded.index, recorded.epoch);
+  if (recorded.flush) host().flush(device, FlushReason::Size);
 }
 
 // Keeps what the executor said of an op whose outputs depend on its signature alone.
 void learn_outputs(Signature* asked, const CallWriter& call, const std::vector<c10::IValue>& results) {
-  auto answer = std::make_unique<Signature>();
-  answer->op = asked->op;
-  const auto describe = [&](const at::Tensor& tensor) {
-    OutputSpec spec;
-    if (!tensor.defined()) {
-      spec.kind = OutputSpec::Undefined;
-    } else {
-      spec.geometry = geometry_of(tensor);
-      spec.nbytes = tensor.storage().nbytes();
-      for (size_t i = 0; i < call.operands.size(); ++i) {
-        if (call.operands[i].tensor != tensor.unsafeGetTensorImpl()) continue;
-        spec.kind = OutputSpec::Alias;
-        spec.operand = static_cast<int>(i);
-      }
-    }
-    answer->outputs.push_back(spec);
-  };
-  for (const auto& result : results) {
-    if (result.isTensor()) {
-      answer->returns.push_back(-1);
-      describe(result.toTensor());
-    } else if (result.isTensorList()) {
-      const auto list = result.toTensorVector();
-      answer->returns.push_back(static_cast<int>(list.size()));
-      for (const auto& tensor : list) describe(tensor);
-    } else {
-      return;
-    }
-  }
+  auto answer = describe_results(*asked, call, results);
+  if (answer == nullptr) return;
   const CoreLock lock;
   signatures().learn(asked, call, std::move(answer));
 }
@@ -398,12 +284,13 @@ bool leaves_device(const OpInfo& info, const torch::jit::Stack& stack, size_t fi
   return false;
 }
 
-Signature* learn(OpInfo& info, const torch::jit::Stack& stack, size_t first, const CallWriter& call, uint64_t hash) {
+Signature* learn(OpInfo& info, const torch::jit::Stack& stack, size_t first, const CallWriter& call) {
   check_device(call.device);
   const torch::jit::Stack arguments(stack.begin() + static_cast<std::ptrdiff_t>(first), stack.end());
   const CallWriter key = call;  // the inference may record, and so reuse the scratch writer
   auto fresh = host().infer(info, arguments, key.device);
   fresh->op = &info;
+  const auto hash = key.hash();
   const CoreLock lock;
   ++state(key.device).counters.signature_misses;
   auto* signature = signatures().find(key, hash);
@@ -416,16 +303,40 @@ Signature* learn(OpInfo& info, const torch::jit::Stack& stack, size_t first, con
 void finish_known(Signature* signature, const CallWriter& call, TraceLock& lock, size_t arguments,
                   torch::jit::Stack* stack) {
   Results flat;
-  const auto recorded = commit(signature, call, *stack, flat);
+  const auto recorded = commit(signature, call, flat);
+  ++state(call.device).counters.boxed;
+  update_shadows(*signature, call, *stack, flat);
   lock.release();
   const int device = call.device;
+  fill_aliases(*signature, call, flat);
   torch::jit::drop(*stack, arguments);
   push_results(*signature, flat, stack);
-  if (recorded.new_ground) note_origin(device, recorded.index, recorded.epoch);
-  if (recorded.flush) host().flush(device, FlushReason::Size);
+  conclude(device, recorded);
 }
 
 }  // namespace
+
+CallWriter& scratch() {
+  thread_local CallWriter writer;
+  writer.reset();
+  return writer;
+}
+
+bool record_known(const CallWriter& call, bool aliases, Results& flat) {
+  const int device = call.device;
+  Recorded recorded;
+  {
+    const TraceLock lock(device);
+    auto* signature = find_signature(call);
+    if (signature == nullptr || signature->kind != Signature::Known || computable(*signature, call)) return false;
+    ++state(device).counters.signature_hits;
+    recorded = commit(signature, call, flat);
+    forget_shadows(call);
+    if (aliases) fill_aliases(*signature, call, flat);
+  }
+  conclude(device, recorded);
+  return true;
+}
 
 Host& host() {
   TORCH_CHECK(has_host(), "remote_accelerator is not initialised: import genie_core");
@@ -450,21 +361,19 @@ void record_op(const c10::OperatorHandle& op, torch::jit::Stack* stack, bool cou
   }
   auto* call = &scratch();
   call->write_call(info, *stack, first);
-  const auto hash = call->hash();
   CallWriter kept;
   Signature* signature = nullptr;
   {
     TraceLock lock(call->device);
-    signature = signatures().find(*call, hash);
+    signature = find_signature(*call);
     if (signature != nullptr) {
-      if (signature->learned != nullptr) signature = signature->learned;
       ++state(call->device).counters.signature_hits;
       if (signature->kind == Signature::Known) return finish_known(signature, *call, lock, arguments, stack);
     }
   }
   kept = *call;
   const bool learned = signature == nullptr;
-  if (learned) signature = learn(info, *stack, first, kept, hash);
+  if (learned) signature = learn(info, *stack, first, kept);
   if (signature->kind == Signature::Fallback) return host().fallback(info, stack, kept.device);
   if (signature->kind == Signature::AskExecutor) return replace(stack, arguments, ask_executor(signature, kept));
   TraceLock lock(kept.device);
@@ -585,7 +494,9 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
 
 void forget_program(int device, uint32_t id) {
   const CoreLock lock;
-  state(device).programs.forget(id);
+  auto& current = state(device);
+  current.trace.follows = nullptr;
+  current.programs.forget(id);
 }
 
 void materialize(Value* value) {

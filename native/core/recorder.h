@@ -2,6 +2,9 @@
 #pragma once
 
 #include "host.h"
+#include "output.h"
+
+#include "program/program.h"
 
 namespace genie {
 
@@ -12,7 +15,14 @@ struct Counters {
   uint64_t programs_built = 0;
   uint64_t program_hits = 0;
   uint64_t host_reads = 0;  // reads answered from host-known values
+  uint64_t boxed = 0;       // ops that were recorded from a stack
 };
+
+// Where a call is written; the calling thread's, until its next op.
+CallWriter& scratch();
+// Records a call whose outputs are known, without a stack. False, and nothing done, if it has to go the
+// long way of `record`. `aliases`: are outputs that are operands wanted, too?
+bool record_known(const CallWriter& call, bool aliases, Results& flat);
 
 // Records one op: the fallback of PrivateUse1 and the kernel of most composite ops.
 void record(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);

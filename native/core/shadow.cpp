@@ -9,19 +9,6 @@ bool qualifies(at::ScalarType dtype, size_t nbytes) {
   return c10::isIntegralType(dtype, true) && nbytes <= kShadowLimit;
 }
 
-bool computable(const Signature& signature, const CallWriter& call, const Results& results) {
-  if (signature.op == nullptr || !signature.op->host_computable || results.empty()) return false;
-  if (!signature.resized.empty()) return false;
-  for (const auto& operand : call.operands) {
-    if (operand.tensor == nullptr || !operand.value->shadow) return false;
-  }
-  for (size_t i = 0; i < results.size(); ++i) {
-    if (!results[i].defined()) return false;
-    if (!qualifies(results[i].scalar_type(), signature.outputs[i].nbytes)) return false;
-  }
-  return true;
-}
-
 at::Tensor on_host(const at::Tensor& tensor) {
   if (!tensor.defined() || !tensor.device().is_privateuseone()) return tensor;
   return make_view(value_of(*tensor.unsafeGetTensorImpl())->shadow, geometry_of(tensor));
@@ -70,8 +57,9 @@ void compute(const Signature& signature, const CallWriter& call, const torch::ji
   size_t next = 0;
   const auto keep = [&](const at::Tensor& result) {
     const auto& spec = signature.outputs[next];
-    auto* value = value_of(*results[next].unsafeGetTensorImpl());
-    if (spec.kind == OutputSpec::New) value->shadow = laid_out(result, spec, operands);
+    if (spec.kind == OutputSpec::New) {
+      value_of(*results[next].unsafeGetTensorImpl())->shadow = laid_out(result, spec, operands);
+    }
     ++next;
   };
   for (const auto& item : host_stack) {
@@ -85,18 +73,35 @@ void compute(const Signature& signature, const CallWriter& call, const torch::ji
 
 }  // namespace
 
+bool computable(const Signature& signature, const CallWriter& call) {
+  if (signature.op == nullptr || !signature.op->host_computable || signature.outputs.empty()) return false;
+  if (!signature.resized.empty()) return false;
+  for (const auto& operand : call.operands) {
+    if (operand.tensor == nullptr || !operand.value->shadow) return false;
+  }
+  for (const auto& spec : signature.outputs) {
+    if (spec.kind == OutputSpec::Undefined) return false;
+    if (spec.kind == OutputSpec::New && !qualifies(spec.geometry.dtype, spec.nbytes)) return false;
+  }
+  return true;
+}
+
+void forget_shadows(const CallWriter& call) {
+  for (const auto& operand : call.operands) {
+    if (operand.written && operand.value->shadow) operand.value->shadow = {};
+  }
+}
+
 void update_shadows(const Signature& signature, const CallWriter& call, const torch::jit::Stack& stack,
                     const Results& results) {
-  if (computable(signature, call, results)) {
+  if (computable(signature, call)) {
     try {
       return compute(signature, call, stack, results);
     } catch (const std::exception&) {
       // The executor meets the same error and reports it with its place; here the value is just unknown.
     }
   }
-  for (const auto& operand : call.operands) {
-    if (operand.written && operand.value->shadow) operand.value->shadow = {};
-  }
+  forget_shadows(call);
 }
 
 c10::Storage blank_shadow(at::ScalarType dtype, size_t nbytes) {

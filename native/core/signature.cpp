@@ -131,9 +131,17 @@ void CallWriter::reset() {
 }
 
 void CallWriter::write_call(OpInfo& info, const torch::jit::Stack& stack, size_t first) {
+  begin(info);
+  for (size_t i = 0; i < info.args.size(); ++i) write(info, i, stack[first + i]);
+  end(info);
+}
+
+void CallWriter::begin(const OpInfo& info) {
   structure.push_back(reinterpret_cast<uint64_t>(&info));
   structure.push_back(current_modes());
-  for (size_t i = 0; i < info.args.size(); ++i) write(info, i, stack[first + i]);
+}
+
+void CallWriter::end(const OpInfo& info) {
   if (device < 0) device = current_device();
   if (info.implicit_random) {
     structure.push_back(word(Tag::ImplicitGenerator));
@@ -142,16 +150,11 @@ void CallWriter::write_call(OpInfo& info, const torch::jit::Stack& stack, size_t
 }
 
 void CallWriter::write(const OpInfo& info, size_t arg, const c10::IValue& value) {
-  if (value.isTensor()) return write_tensor(info, value.toTensor(), info.written[arg]);
-  if (value.isInt()) return write_int(info, info.args[arg], value.toInt());
-  if (value.isBool()) return structure.push_back(word(Tag::Bool, value.toBool()));
-  if (value.isDouble()) return write_double(info, value.toDouble());
-  if (value.isIntList()) {
-    const auto list = value.toIntVector();
-    structure.push_back(word(Tag::IntList, list.size()));
-    literals.insert(literals.end(), list.begin(), list.end());
-    return;
-  }
+  if (value.isTensor()) return add(info, arg, value.toTensor());
+  if (value.isInt()) return add(info, arg, value.toInt());
+  if (value.isBool()) return add(info, arg, value.toBool());
+  if (value.isDouble()) return add(info, arg, value.toDouble());
+  if (value.isIntList()) return add(info, arg, at::IntArrayRef(value.toIntVector()));
   if (value.isNone()) {
     if (info.random && info.generator[arg]) {
       if (device < 0) device = current_device();
@@ -178,15 +181,30 @@ void CallWriter::write(const OpInfo& info, size_t arg, const c10::IValue& value)
     operands.push_back({nullptr, generator, true});
     return;
   }
-  if (value.isComplexDouble()) {
-    const auto number = value.toComplexDouble();
-    structure.push_back(word(Tag::Complex));
-    write_double(info, number.real());
-    return write_double(info, number.imag());
-  }
+  if (value.isComplexDouble()) return add(info, arg, at::Scalar(value.toComplexDouble()));
   if (value.isSymInt()) return write_int(info, info.args[arg], value.toSymInt().guard_int(__FILE__, __LINE__));
   TORCH_CHECK_NOT_IMPLEMENTED(false, info.name, ": remote_accelerator cannot record an argument of type ",
                               value.tagKind());
+}
+
+void CallWriter::add(const OpInfo& info, size_t arg, const at::Scalar& value) {
+  if (value.isFloatingPoint()) return write_double(info, value.toDouble());
+  if (value.isBoolean()) return add(info, arg, value.toBool());
+  if (!value.isComplex()) return write_int(info, info.args[arg], value.toLong());
+  const auto number = value.toComplexDouble();
+  structure.push_back(word(Tag::Complex));
+  write_double(info, number.real());
+  write_double(info, number.imag());
+}
+
+void CallWriter::add(const OpInfo&, size_t, at::IntArrayRef value) {
+  structure.push_back(word(Tag::IntList, value.size()));
+  literals.insert(literals.end(), value.begin(), value.end());
+}
+
+void CallWriter::add(const OpInfo& info, size_t arg, const at::ITensorListRef& value) {
+  structure.push_back(word(Tag::List, value.size()));
+  for (const at::Tensor& tensor : value) add(info, arg, tensor);
 }
 
 void CallWriter::set_device(int index) {
@@ -250,9 +268,7 @@ void CallWriter::write_double(const OpInfo& info, double value) {
 void CallWriter::write_list(const OpInfo& info, size_t arg, const c10::IValue& value) {
   if (value.isTensorList()) {  // the common case, without boxing each element
     const auto list = value.toTensorVector();
-    structure.push_back(word(Tag::List, list.size()));
-    for (const auto& tensor : list) write_tensor(info, tensor, info.written[arg]);
-    return;
+    return add(info, arg, at::ITensorListRef(list));
   }
   const auto list = value.to<c10::List<c10::IValue>>();
   structure.push_back(word(Tag::List, list.size()));
@@ -266,7 +282,7 @@ void CallWriter::write_list(const OpInfo& info, size_t arg, const c10::IValue& v
   }
 }
 
-void CallWriter::write_string(const std::string& text) {
+void CallWriter::write_string(std::string_view text) {
   structure.push_back(word(Tag::String, text.size()));
   for (size_t i = 0; i < text.size(); i += sizeof(uint64_t)) {
     uint64_t bytes = 0;
@@ -282,13 +298,12 @@ uint64_t CallWriter::hash() const {
   return result;
 }
 
-namespace {
-
-bool matches(const Signature& signature, const CallWriter& call, uint64_t hash) {
-  return signature.hash == hash && signature.call_literals == call.literals.size() &&
-         signature.structure == call.structure &&
-         std::equal(call.literals.begin(), call.literals.end(), signature.literals.begin());
+bool Signature::describes(const CallWriter& call) const {
+  return call_literals == call.literals.size() && structure == call.structure &&
+         std::equal(call.literals.begin(), call.literals.end(), literals.begin());
 }
+
+namespace {
 
 // Ids of structures, outputs' kinds, dtypes and ranks included: these must agree for a program to
 // be run again with other literals.
@@ -316,7 +331,7 @@ Signature* SignatureCache::find(const CallWriter& call, uint64_t hash) const {
   const size_t mask = table_.size() - 1;
   for (size_t i = hash & mask;; i = (i + 1) & mask) {
     Signature* found = table_[i];
-    if (found == nullptr || matches(*found, call, hash)) return found;
+    if (found == nullptr || (found->hash == hash && found->describes(call))) return found;
   }
 }
 

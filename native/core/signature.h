@@ -14,6 +14,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace genie {
@@ -81,6 +82,8 @@ struct OutputSpec {
   size_t nbytes = 0;
 };
 
+class CallWriter;
+
 struct Signature {
   enum Kind : uint8_t { Known, AskExecutor, Fallback };
   Kind kind = Known;
@@ -98,6 +101,8 @@ struct Signature {
   bool learns = false;           // AskExecutor: the first answer holds for all later calls
   Signature* learned = nullptr;  // what that answer was
   std::vector<OutputSpec> resized;  // operands whose geometry the op changes (out= that resizes)
+
+  bool describes(const CallWriter& call) const;
 };
 
 // Writes a call's streams. Reused, so that steady state allocates nothing.
@@ -112,6 +117,26 @@ class CallWriter {
   void reset();
   // Throws for what cannot be recorded: tensors of other devices, unsupported layouts or types.
   void write_call(OpInfo& info, const torch::jit::Stack& stack, size_t first);
+  // The same for arguments that stand on no stack: each in turn, between `begin` and `end`.
+  void begin(const OpInfo& info);
+  void add(const OpInfo& info, size_t arg, const at::Tensor& value) { write_tensor(info, value, info.written[arg]); }
+  void add(const OpInfo& info, size_t arg, const at::Scalar& value);
+  void add(const OpInfo& info, size_t arg, int64_t value) { write_int(info, info.args[arg], value); }
+  void add(const OpInfo& info, size_t, double value) { write_double(info, value); }
+  void add(const OpInfo&, size_t, bool value) { structure.push_back(word(Tag::Bool, value)); }
+  void add(const OpInfo&, size_t, at::IntArrayRef value);
+  void add(const OpInfo& info, size_t arg, at::ScalarType value) { add(info, arg, static_cast<int64_t>(value)); }
+  void add(const OpInfo& info, size_t arg, at::MemoryFormat value) { add(info, arg, static_cast<int64_t>(value)); }
+  void add(const OpInfo&, size_t, std::string_view value) { write_string(value); }
+  void add(const OpInfo& info, size_t arg, const at::ITensorListRef& value);
+  void add(const OpInfo& info, size_t arg, at::OptionalIntArrayRef value) {
+    value.has_value() ? add(info, arg, *value) : structure.push_back(word(Tag::None));
+  }
+  template <typename T>
+  void add(const OpInfo& info, size_t arg, const Optional<T>& value) {
+    value.has_value() ? add(info, arg, *value) : structure.push_back(word(Tag::None));
+  }
+  void end(const OpInfo& info);
   uint64_t hash() const;
 
  private:
@@ -121,7 +146,7 @@ class CallWriter {
   void write_int(const OpInfo& info, ArgKind kind, int64_t value);
   void write_double(const OpInfo& info, double value);
   void write_list(const OpInfo& info, size_t arg, const c10::IValue& value);
-  void write_string(const std::string& text);
+  void write_string(std::string_view text);
   void set_device(int index);
 };
 

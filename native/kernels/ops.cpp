@@ -90,7 +90,7 @@ at::Tensor empty_memory_format(at::IntArrayRef size, Optional<at::ScalarType> dt
   TORCH_CHECK(!c10::pinned_memory_or_default(pin_memory), "Only dense CPU tensors can be pinned");
   const c10::DeviceGuard guard(c10::device_or_default(device));
   check_device(current_device());
-  register_composites();
+  register_ops();
   return at::detail::empty_generic(size, allocator(), kKeys, c10::dtype_or_default(dtype), memory_format);
 }
 
@@ -98,7 +98,7 @@ at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, Optional<
                          Optional<at::Layout>, Optional<at::Device> device, Optional<bool>) {
   const c10::DeviceGuard guard(c10::device_or_default(device));
   check_device(current_device());
-  register_composites();
+  register_ops();
   return at::detail::empty_strided_generic(size, stride, allocator(), kKeys, c10::dtype_or_default(dtype));
 }
 

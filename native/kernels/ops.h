@@ -39,9 +39,10 @@ void record_stream(at::Tensor& self, at::Stream stream);
 
 namespace genie {
 
-// Ties the recorder to the composite ops that would otherwise run their decomposition here. Done when
-// the first tensor is made, not when torch is imported: there are some hundreds.
-void register_composites();
+// Ties the recorder to the composite ops that would otherwise run their decomposition here, and its unboxed
+// form to the ops that it fits. Done when the first tensor is made, not when torch is imported: there are
+// some thousands.
+void register_ops();
 
 // Whether the executor behind this tensor's device computes on a CPU.
 bool on_cpu(const at::Tensor& tensor);

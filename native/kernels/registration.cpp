@@ -1,6 +1,7 @@
 // Ties operators to kernels: the device's own, the recorder for all others, and the few composite ops
 // whose CPU form must be kept for the CPU's bits.
 #include "ops.h"
+#include "unboxed.h"
 
 #include "core/recorder.h"
 
@@ -94,12 +95,24 @@ bool should_record(const c10::OperatorHandle& op) {
 
 namespace {
 
-void register_all_composites() {
+// Has the fallback for its kernel here: no decomposition, nothing of our own.
+bool falls_back(const c10::OperatorHandle& op) {
+  using c10::DispatchKey;
+  return op.hasSchema() && starts_with(op.operator_name().name, "aten::") && op.hasKernelForDispatchKey(DispatchKey::CPU) &&
+         !op.hasKernelForAnyDispatchKey(c10::DispatchKeySet({DispatchKey::PrivateUse1, DispatchKey::CompositeImplicitAutograd})) &&
+         !op.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd) &&
+         !op.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional);
+}
+
+void register_recorders() {
   static auto* library = new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
   auto& dispatcher = c10::Dispatcher::singleton();
   for (const auto& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findSchema(name);
-    if (!op || !should_record(*op)) continue;
+    if (!op) continue;
+    const bool composite = should_record(*op);
+    if (!composite && !falls_back(*op)) continue;
+    if (register_unboxed(*op) || !composite) continue;
     library->impl(c10::toString(name).c_str(), torch::CppFunction::makeFromBoxedFunction<&record>());
   }
 }
@@ -115,10 +128,10 @@ void register_autograd_fallback() {
 
 }  // namespace
 
-void register_composites() {
+void register_ops() {
   static std::once_flag once;
   std::call_once(once, [] {
-    register_all_composites();
+    register_recorders();
     register_autograd_fallback();
   });
 }

@@ -1,8 +1,8 @@
 // Replays programs on real tensors, in order, without Python: the executor's inner loop.
 #pragma once
 
-#include "core/codec.h"
 #include "core/modes.h"
+#include "program/codec.h"
 #include "store.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>

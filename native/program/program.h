@@ -1,0 +1,75 @@
+// What traces turned out to be: programs, which an executor is sent once and told to run from then on.
+#pragma once
+
+#include "core/trace.h"
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace genie {
+
+// A program that the executor has, or will have before it is run.
+struct Program {
+  uint32_t id = 0;
+  uint64_t hash = 0;
+  std::vector<Signature*> signatures;
+  std::vector<uint32_t> op_slot, op_literal, op_value;  // starts, per op, with an end sentinel
+  std::vector<uint32_t> slots;
+  std::vector<uint8_t> made_here, kept;  // per slot
+  std::vector<uint32_t> bound;           // slots named in a run: the inputs, then those kept
+  std::vector<int64_t> literals;         // of the latest sight: per op, the signature's, then the values
+  std::vector<int32_t> symbol;           // per literal: the symbol it was lifted to, or -1
+  std::vector<uint8_t> op_lifted;        // per op: has it lifted literals
+  uint32_t symbols = 0;
+  std::vector<uint64_t> prefixes;  // per op: the hash of a trace that ends with it
+  std::vector<uint32_t> origins;
+  std::vector<Mark> marks;  // of the first sight
+  bool tail = false;
+  // Ids bound by the last run: the next run names only what differs.
+  std::vector<uint64_t> last_ids;
+  uint64_t last_base = 0;
+
+  ~Program();
+};
+
+// An op of a program that was run.
+struct OpRef {
+  int64_t program = -1;
+  int64_t index = -1;
+};
+
+// One flush, ready to be sent.
+struct Sealed {
+  Program* program = nullptr;  // null: only frees
+  bool is_new = false;
+  std::string payload;
+  std::vector<uint64_t> freed;
+  size_t ops = 0;
+  bool tail = false;
+  std::vector<OpRef> forward;  // of a new program: per op of a backward, the op that made its autograd node
+};
+
+class ProgramTable {
+ public:
+  // The program of this trace: known, generalised from a known one, or new.
+  std::pair<Program*, bool> resolve(const Trace& trace, std::vector<int64_t>& symbols);
+  // A program of which a trace with this hash is the beginning, or null.
+  const Program* with_prefix(uint64_t hash) const;
+  void forget(uint32_t id);
+
+ private:
+  std::unordered_map<uint64_t, std::unique_ptr<Program>> programs_;
+  std::unordered_map<uint64_t, uint64_t> prefixes_;  // to the hash of a whole trace
+  uint32_t next_id_ = 1;
+
+  std::unique_ptr<Program> build(const Trace& trace);
+};
+
+// Writes the run of `program` on the values of `trace`; deletes nothing.
+std::string encode_run(Program& program, const Trace& trace, const std::vector<int64_t>& symbols,
+                       const std::vector<uint64_t>& freed, uint64_t tail_id);
+
+}  // namespace genie
