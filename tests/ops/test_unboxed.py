@@ -1,4 +1,4 @@
-"""Ops of common C++ signatures are recorded without a stack once they are known, and give the CPU's result."""
+"""Ops of common C++ signatures take no stack once they are known, and give the CPU's result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from genie_core import _native
 
@@ -27,7 +27,7 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "addcmul": lambda t: torch.addcmul(t(2), t(2), t(2), value=2),
     "addmm": lambda t: torch.addmm(t(2), t(3, 2), t(2, 2), beta=2),
     "sum": lambda t: t(2, 3).sum(dtype=torch.float64),
-    "gelu": lambda t: F.gelu(t(2, 3), approximate="tanh"),
+    "gelu": lambda t: functional.gelu(t(2, 3), approximate="tanh"),
     "clone": lambda t: t(2, 3).t().clone(memory_format=torch.contiguous_format),
     "zero_": lambda t: t(2, 3).zero_(),
     "mul_": lambda t: t(2, 3).mul_(t(3)),
@@ -50,7 +50,9 @@ CALLS: dict[str, Callable[[Make], Any]] = {
     "batch_norm": lambda t: torch.native_batch_norm(
         t(4, 3), t(3), t(3), None, None, True, 0.1, 1e-5
     ),
-    "nll_loss": lambda t: torch.ops.aten.nll_loss_forward(t(2, 3), t(2, 3).argmax(1), None, 1, -100),
+    "nll_loss": lambda t: torch.ops.aten.nll_loss_forward(
+        t(2, 3), t(2, 3).argmax(1), None, 1, -100
+    ),
 }  # fmt: skip
 
 
