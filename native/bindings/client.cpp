@@ -205,7 +205,7 @@ class PythonHost final : public Host {
     return static_cast<c10::DeviceType>(executor_types[device].load(std::memory_order_relaxed));
   }
 
-  void lock(std::mutex& mutex) override {
+  void lock(CoreMutex& mutex) override {
     if (Py_IsInitialized() && PyGILState_Check()) {
       const py::gil_scoped_release release;
       mutex.lock();

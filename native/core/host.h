@@ -5,7 +5,6 @@
 #include "trace.h"
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -37,7 +36,7 @@ class Host {
   // The executor's device type: composite ops whose CPU form differs are recorded in that form.
   virtual c10::DeviceType executor_type(int device) = 0;
   // Waits for the core's lock without holding the GIL.
-  virtual void lock(std::mutex& mutex) = 0;
+  virtual void lock(CoreMutex& mutex) = 0;
   // Sleeps a moment without holding the GIL.
   virtual void pause() = 0;
 };

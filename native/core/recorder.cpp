@@ -20,7 +20,7 @@ struct DeviceState {
   RunLog log;
 };
 
-std::mutex core_mutex;
+CoreMutex core_mutex;
 SignatureCache& signatures() {
   static auto* cache = new SignatureCache();
   return *cache;
@@ -435,17 +435,15 @@ at::Tensor record_get_state(Value* generator) {
 
 namespace {
 
-using Gone = std::vector<std::unique_ptr<Value, ValueDeleter>>;
-
 // Ids that the executor may forget; those that the trace itself makes are not among them.
-std::vector<uint64_t> take_dropped(int device, const Trace& trace, Gone& gone) {
+std::vector<uint64_t> take_dropped(int device, const Trace& trace, GoneValues& gone) {
   std::vector<uint64_t> freed;
   for (Value* value = drop_list(device).take(); value != nullptr;) {
     Value* next = value->next;
     value->dead = true;
     const bool made_here = value->epoch == trace.epoch && value->materialized && trace.made_here[value->slot];
     if (value->materialized && !made_here) freed.push_back(value->id);
-    gone.emplace_back(value);
+    gone.add(value);
     value = next;
   }
   std::sort(freed.begin(), freed.end());
@@ -458,7 +456,7 @@ std::vector<uint64_t> collect_freed(int device) {
   const CoreLock lock;
   const auto& trace = state(device).trace;
   if (!trace.ops.empty()) return {};
-  Gone gone;
+  GoneValues gone;
   return take_dropped(device, trace, gone);
 }
 
@@ -468,7 +466,7 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
   auto& trace = current.trace;
   if (trace.tail && !asks) return nullopt;
   Sealed sealed;
-  Gone gone;  // the trace may name them until it is encoded
+  GoneValues gone;  // the trace may name them until it is encoded
   sealed.freed = take_dropped(device, trace, gone);
   sealed.ops = trace.ops.size();
   sealed.tail = trace.tail;

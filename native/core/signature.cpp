@@ -199,7 +199,7 @@ void CallWriter::add(const OpInfo& info, size_t arg, const at::Scalar& value) {
 
 void CallWriter::add(const OpInfo&, size_t, at::IntArrayRef value) {
   structure.push_back(word(Tag::IntList, value.size()));
-  literals.insert(literals.end(), value.begin(), value.end());
+  literals.append(value.data(), value.size());
 }
 
 void CallWriter::add(const OpInfo& info, size_t arg, const at::ITensorListRef& value) {
@@ -232,8 +232,8 @@ void CallWriter::write_tensor(const OpInfo& info, const at::Tensor& tensor, bool
   structure.push_back(word(Tag::Tensor, uint64_t(c10::typeMetaToScalarType(impl->dtype())) |
                                             uint64_t(sizes.size()) << 8 | flags << 16));
   literals.push_back(impl->storage_offset());
-  literals.insert(literals.end(), sizes.begin(), sizes.end());
-  literals.insert(literals.end(), strides.begin(), strides.end());
+  literals.append(sizes.data(), sizes.size());
+  literals.append(strides.data(), strides.size());
   operands.push_back({impl, value, written});
 }
 
@@ -299,7 +299,8 @@ uint64_t CallWriter::hash() const {
 }
 
 bool Signature::describes(const CallWriter& call) const {
-  return call_literals == call.literals.size() && structure == call.structure &&
+  return call_literals == call.literals.size() && structure.size() == call.structure.size() &&
+         std::equal(call.structure.begin(), call.structure.end(), structure.begin()) &&
          std::equal(call.literals.begin(), call.literals.end(), literals.begin());
 }
 
@@ -360,8 +361,8 @@ bool is_heavy(const Signature& signature, const CallWriter& call) {
 void SignatureCache::complete(Signature& fresh, const CallWriter& call, uint64_t hash) {
   auto* signature = &fresh;
   signature->hash = hash;
-  signature->structure = call.structure;
-  signature->literals = call.literals;
+  signature->structure.assign(call.structure.begin(), call.structure.end());
+  signature->literals.assign(call.literals.begin(), call.literals.end());
   signature->call_literals = call.literals.size();
   signature->operand_count = call.operands.size();
   for (const auto* outputs : {&signature->outputs, &signature->resized}) {

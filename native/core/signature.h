@@ -7,6 +7,7 @@
 #pragma once
 
 #include "geometry.h"
+#include "stream.h"
 #include "value.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -108,10 +109,10 @@ struct Signature {
 // Writes a call's streams. Reused, so that steady state allocates nothing.
 class CallWriter {
  public:
-  std::vector<uint64_t> structure;
-  std::vector<int64_t> literals;
-  std::vector<int64_t> values;
-  std::vector<Operand> operands;
+  Stream<uint64_t> structure;
+  Stream<int64_t> literals;
+  Stream<int64_t> values;
+  Stream<Operand> operands;
   int device = -1;
 
   void reset();

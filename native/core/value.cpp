@@ -15,8 +15,6 @@ constexpr uint64_t kMarker = 1ULL << 60;
 constexpr int kDeviceShift = 52;
 constexpr uint64_t kAlignment = 512;
 
-std::array<std::atomic<uint64_t>, kMaxDevices> next_offset{};
-std::array<std::atomic<uint64_t>, kMaxDevices> next_id{};
 std::array<DropList, kMaxDevices> drop_lists{};
 std::array<std::atomic<int64_t>, kMaxDevices> freed_bytes{};
 std::atomic<bool> forked{false};
@@ -29,14 +27,26 @@ class ValuePool {
     return *pool;
   }
   Value* get(size_t nbytes, int device) {
+    const uint64_t span = (nbytes / kAlignment + 1) * kAlignment;
     const std::lock_guard<SpinLock> lock(lock_);
     if (free_ == nullptr) grow();
     Value* value = free_;
     free_ = value->next;
     *value = Value();
+    value->id = ++last_id_[device];
+    value->device = static_cast<int16_t>(device);
+    value->nbytes = nbytes;
+    value->address = kMarker | (uint64_t(device) << kDeviceShift) | (last_offset_[device] + kAlignment);
+    last_offset_[device] += span;
     ++uses_[device].allocations;
     add(nbytes, device);
     return value;
+  }
+  uint64_t reserve_ids(int device, uint64_t count) {
+    const std::lock_guard<SpinLock> lock(lock_);
+    const uint64_t first = last_id_[device] + 1;
+    last_id_[device] += count;
+    return first;
   }
   void resize(Value& value, size_t nbytes) {
     const std::lock_guard<SpinLock> lock(lock_);
@@ -66,13 +76,19 @@ class ValuePool {
     }
     return nullptr;
   }
-  void put(Value* value) {
-    value->shadow = {};
-    value->address = 0;
+  void put(Value* values) {
+    for (Value* value = values; value != nullptr; value = value->next) {
+      value->shadow = {};
+      value->address = 0;
+    }
     const std::lock_guard<SpinLock> lock(lock_);
-    ++uses_[value->device].frees;
-    value->next = free_;
-    free_ = value;
+    while (values != nullptr) {
+      Value* next = values->next;
+      ++uses_[values->device].frees;
+      values->next = free_;
+      free_ = values;
+      values = next;
+    }
   }
 
  private:
@@ -93,6 +109,7 @@ class ValuePool {
   std::vector<std::unique_ptr<Value[]>> slabs_;
   Value* free_ = nullptr;
   std::array<MemoryUse, kMaxDevices> uses_{};
+  std::array<uint64_t, kMaxDevices> last_id_{}, last_offset_{};
 };
 
 void drop(void* context) noexcept {
@@ -101,21 +118,12 @@ void drop(void* context) noexcept {
   drop_list(value->device).push(value);
 }
 
-at::DataPtr make_ptr(Value* value) {
-  const uint64_t span = (value->nbytes / kAlignment + 1) * kAlignment;
-  const uint64_t offset = next_offset[value->device].fetch_add(span, std::memory_order_relaxed);
-  const uint64_t address = kMarker | (uint64_t(value->device) << kDeviceShift) | (offset + kAlignment);
-  value->address = address;
-  return {reinterpret_cast<void*>(address), value, &drop, c10::Device(c10::kPrivateUse1, value->device)};
-}
-
-Value* make_value(size_t nbytes, int device) {
+// Owned by the DataPtr.
+at::DataPtr make_ptr(size_t nbytes, int device, bool generator) {
   check_fork();
-  std::unique_ptr<Value, ValueDeleter> value(ValuePool::instance().get(nbytes, device));
-  value->id = reserve_ids(device, 1);
-  value->device = static_cast<int16_t>(device);
-  value->nbytes = nbytes;
-  return value.release();  // owned by the DataPtr from here on
+  Value* value = ValuePool::instance().get(nbytes, device);
+  value->generator = generator;
+  return {reinterpret_cast<void*>(value->address), value, &drop, c10::Device(c10::kPrivateUse1, value->device)};
 }
 
 }  // namespace
@@ -140,13 +148,9 @@ void DropList::push(Value* value) noexcept {
   }
 }
 
-at::DataPtr make_value_ptr(size_t nbytes, int device) { return make_ptr(make_value(nbytes, device)); }
+at::DataPtr make_value_ptr(size_t nbytes, int device) { return make_ptr(nbytes, device, false); }
 
-at::DataPtr make_generator_ptr(int device) {
-  Value* value = make_value(0, device);
-  value->generator = true;
-  return make_ptr(value);
-}
+at::DataPtr make_generator_ptr(int device) { return make_ptr(0, device, true); }
 
 c10::Storage make_storage(size_t nbytes, int device) {
   return c10::Storage(c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), nbytes,
@@ -166,11 +170,9 @@ int device_of_address(const void* address) {
   return static_cast<int>((bits >> kDeviceShift) & 0xff);
 }
 
-void ValueDeleter::operator()(Value* value) const noexcept { ValuePool::instance().put(value); }
+GoneValues::~GoneValues() { ValuePool::instance().put(first_); }
 
-uint64_t reserve_ids(int device, uint64_t count) {
-  return next_id[device].fetch_add(count, std::memory_order_relaxed) + 1;
-}
+uint64_t reserve_ids(int device, uint64_t count) { return ValuePool::instance().reserve_ids(device, count); }
 
 DropList& drop_list(int device) { return drop_lists[device]; }
 

@@ -2,13 +2,13 @@
 #pragma once
 
 #include "compat.h"
+#include "lock.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/Storage.h>
 
 #include <atomic>
 #include <cstdint>
-#include <thread>
 
 namespace genie {
 
@@ -41,9 +41,21 @@ void reset_peak(int device);
 // The storage of `value` is `nbytes` long from now on.
 void resize_value(Value& value, size_t nbytes);
 
-// Gives a value back for the next one to be made.
-struct ValueDeleter {
-  void operator()(Value* value) const noexcept;
+// Values whose owner has gone, until the trace that may name them is encoded: the next ones are made of
+// them.
+class GoneValues {
+ public:
+  GoneValues() = default;
+  ~GoneValues();
+  GoneValues(const GoneValues&) = delete;
+  GoneValues& operator=(const GoneValues&) = delete;
+  void add(Value* value) noexcept {
+    value->next = first_;
+    first_ = value;
+  }
+
+ private:
+  Value* first_ = nullptr;
 };
 
 // A fork of a process that has used the device has neither its threads nor its connections: from then
@@ -51,18 +63,6 @@ struct ValueDeleter {
 void refuse_after_fork();
 bool is_forked();
 void check_fork();
-
-// For sections of some nanoseconds.
-class SpinLock {
- public:
-  void lock() noexcept {
-    while (flag_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
-  }
-  void unlock() noexcept { flag_.clear(std::memory_order_release); }
-
- private:
-  std::atomic_flag flag_ = ATOMIC_FLAG_INIT;
-};
 
 // Lock-free list of values whose owner has gone; any thread may drop, the flush takes them all.
 class DropList {
