@@ -46,6 +46,7 @@ def options() -> dict:
             "-O3",
             "-g0",
             "-fvisibility=hidden",
+            "-fno-plt",
             "-Wall",
             *_flags("GENIE_CXXFLAGS"),
         ],

@@ -317,9 +317,13 @@ void finish_known(Signature* signature, const CallWriter& call, TraceLock& lock,
 }  // namespace
 
 CallWriter& scratch() {
-  thread_local CallWriter writer;
-  writer.reset();
-  return writer;
+  thread_local CallWriter* writer = nullptr;  // has no constructor that each op would have to look for
+  if (writer == nullptr) {
+    thread_local CallWriter owner;
+    writer = &owner;
+  }
+  writer->reset();
+  return *writer;
 }
 
 bool record_known(const CallWriter& call, bool aliases, Results& flat) {
