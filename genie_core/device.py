@@ -130,7 +130,8 @@ def _is_in_bad_fork() -> bool:
 
 
 def _lazy_init() -> None:
-    """Nothing to do: sessions open at a device's first op."""
+    """Tie PyTorch's operators to the device, before the first that names it. No session yet."""
+    _native.register_ops()
 
 
 def is_initialized() -> bool:

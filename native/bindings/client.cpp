@@ -6,6 +6,7 @@
 #include "core/recorder.h"
 #include "device/attach.h"
 #include "kernels/meta.h"
+#include "kernels/ops.h"
 #include "leave.h"
 
 #include <torch/csrc/DynamicTypes.h>
@@ -421,6 +422,7 @@ void bind_client(py::module_& m) {
       .def("export_ops", [](const Sealed& s) { return ProgramReader(s).ops(); });
 
   m.def("register_device", &register_device, "Registers the device with PyTorch; once per process.");
+  m.def("register_ops", &register_ops, "Ties PyTorch's operators to the device; at its first use.");
   m.def("settle_autograd",
         [](int64_t milliseconds) {
           const py::gil_scoped_release release;  // threads that start need it

@@ -1,13 +1,14 @@
 // Autocast for the device: torch's own policies and lists of ops, as an accelerator has them.
-#include "core/compat.h"
+#include "ops.h"
 
 #if GENIE_AUTOCAST
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 
+namespace genie {
 namespace {
 
-at::Tensor binary_cross_entropy_refused(const at::Tensor&, const at::Tensor&, const genie::Optional<at::Tensor>&, int64_t) {
+at::Tensor binary_cross_entropy_refused(const at::Tensor&, const at::Tensor&, const Optional<at::Tensor>&, int64_t) {
   TORCH_CHECK(false,
               "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
               "Use torch.nn.functional.binary_cross_entropy_with_logits or torch.nn.BCEWithLogitsLoss instead: they "
@@ -16,9 +17,9 @@ at::Tensor binary_cross_entropy_refused(const at::Tensor&, const at::Tensor&, co
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, m) { m.fallback(torch::CppFunction::makeFallthrough()); }
-
-TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {
+void register_autocast() {
+  library_of("_", c10::DispatchKey::AutocastPrivateUse1).fallback(torch::CppFunction::makeFallthrough());
+  auto& m = library_of("aten", c10::DispatchKey::AutocastPrivateUse1);
   using at::autocast::CastPolicy;  // torch's macros name these plainly
   using at::IntArrayRef;
   using at::Scalar;
@@ -36,4 +37,8 @@ TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {
   AT_FORALL_PROMOTE(GENIE_PROMOTE)
   m.impl("binary_cross_entropy", TORCH_FN(binary_cross_entropy_refused));
 }
+
+}  // namespace genie
+#else
+void genie::register_autocast() {}
 #endif

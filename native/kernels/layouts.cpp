@@ -1,6 +1,6 @@
 // Tensors that are not strided: a storage and a geometry do not describe them, so they are refused,
 // by an error that says what to do.
-#include "core/compat.h"
+#include "ops.h"
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -21,19 +21,22 @@ bool left_aligned(const at::Tensor&, const at::Tensor&) { return false; }
 torch::CppFunction refusal() { return torch::CppFunction::makeFromBoxedFunction<&refuse>(); }
 
 }  // namespace
-}  // namespace genie
 
-TORCH_LIBRARY_IMPL(_, SparsePrivateUse1, m) { m.fallback(genie::refusal()); }
+void register_layouts() {
+  using c10::DispatchKey;
+  for (const auto key : {DispatchKey::SparsePrivateUse1,
 #if GENIE_SPARSE_CSR_KEY
-TORCH_LIBRARY_IMPL(_, SparseCsrPrivateUse1, m) { m.fallback(genie::refusal()); }
+                         DispatchKey::SparseCsrPrivateUse1,
 #endif
-TORCH_LIBRARY_IMPL(_, QuantizedPrivateUse1, m) { m.fallback(genie::refusal()); }
-TORCH_LIBRARY_IMPL(_, NestedTensorPrivateUse1, m) { m.fallback(genie::refusal()); }
-
-TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("_nested_tensor_from_mask_left_aligned", TORCH_FN(genie::left_aligned));
+                         DispatchKey::QuantizedPrivateUse1, DispatchKey::NestedTensorPrivateUse1}) {
+    library_of("_", key).fallback(refusal());
+  }
+  auto& m = library_of("aten", DispatchKey::PrivateUse1);
+  m.impl("_nested_tensor_from_mask_left_aligned", TORCH_FN(left_aligned));
   for (const char* name : {"_to_sparse", "_to_sparse.sparse_dim", "_to_sparse_csr", "_to_sparse_csc", "_to_sparse_bsr",
                            "_to_sparse_bsc", "to_mkldnn", "quantize_per_tensor", "quantize_per_channel"}) {
-    m.impl(name, genie::refusal());
+    m.impl(name, refusal());
   }
 }
+
+}  // namespace genie

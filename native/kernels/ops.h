@@ -4,6 +4,7 @@
 #include "core/compat.h"
 
 #include <ATen/ATen.h>
+#include <torch/library.h>
 
 namespace genie::ops {
 
@@ -39,10 +40,17 @@ void record_stream(at::Tensor& self, at::Stream stream);
 
 namespace genie {
 
-// Ties the recorder to the composite ops that would otherwise run their decomposition here, and its unboxed
-// form to the ops that it fits. Done when the first tensor is made, not when torch is imported: there are
-// some thousands.
+// Ties operators to the device: the recorder as the fallback of all, and in the place of decompositions; its
+// unboxed form where that fits; autocast; refusals. Done at the device's first use, not when torch is imported: each
+// fallback goes through some thousands of operators. Idempotent.
 void register_ops();
+void register_autocast();
+void register_layouts();
+
+// A library of kernels that is kept for good.
+inline torch::Library& library_of(const char* space, c10::DispatchKey key) {
+  return *new torch::Library(torch::Library::IMPL, space, key, __FILE__, __LINE__);
+}
 
 // Whether the executor behind this tensor's device computes on a CPU.
 bool on_cpu(const at::Tensor& tensor);

@@ -105,7 +105,7 @@ bool falls_back(const c10::OperatorHandle& op) {
 }
 
 void register_recorders() {
-  static auto* library = new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
+  auto& library = library_of("aten", c10::DispatchKey::PrivateUse1);
   auto& dispatcher = c10::Dispatcher::singleton();
   for (const auto& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findSchema(name);
@@ -113,7 +113,7 @@ void register_recorders() {
     const bool composite = should_record(*op);
     if (!composite && !falls_back(*op)) continue;
     if (register_unboxed(*op) || !composite) continue;
-    library->impl(c10::toString(name).c_str(), torch::CppFunction::makeFromBoxedFunction<&record>());
+    library.impl(c10::toString(name).c_str(), torch::CppFunction::makeFromBoxedFunction<&record>());
   }
 }
 
@@ -122,8 +122,7 @@ void register_recorders() {
 void register_autograd_fallback() {
   constexpr auto kKey = c10::DispatchKey::AutogradPrivateUse1;
   if (c10::Dispatcher::singleton().hasBackendFallbackForDispatchKey(kKey)) return;
-  static auto* library = new torch::Library(torch::Library::IMPL, "_", kKey, __FILE__, __LINE__);
-  library->fallback(torch::autograd::basicAutogradNotImplementedFallback());
+  library_of("_", kKey).fallback(torch::autograd::basicAutogradNotImplementedFallback());
 }
 
 }  // namespace
@@ -131,14 +130,15 @@ void register_autograd_fallback() {
 void register_ops() {
   static std::once_flag once;
   std::call_once(once, [] {
+    register_layouts();
+    register_autocast();
     register_recorders();
+    library_of("_", c10::DispatchKey::PrivateUse1).fallback(torch::CppFunction::makeFromBoxedFunction<&record>());
     register_autograd_fallback();
   });
 }
 
 }  // namespace genie
-
-TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&genie::record>()); }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   namespace ops = genie::ops;
