@@ -185,3 +185,12 @@ def test_doctor_says_when_nobody_knows_an_address(use, monkeypatch):
     use(Hooks(genie_open_transport=lambda url, settings: None))
     checks = {check.name: check for check in doctor.examine()}
     assert "no loaded plugin" in checks["remote_accelerator:0"].remedy
+
+
+def test_bench_startup_measures_each_part_in_processes_of_their_own(device, monkeypatch):
+    from genie_benchmarks import startup
+
+    monkeypatch.setattr(startup, "PROCESSES", 1)
+    rows = startup.run()
+    assert [row["part"] for row in rows] == list(startup._PARTS)
+    assert all(row["ms"] > 0 for row in rows)
