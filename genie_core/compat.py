@@ -1,4 +1,4 @@
-"""Everything in Python that differs between the supported PyTorch releases (2.1.2 and up)."""
+"""What the core does otherwise with some of the supported PyTorch releases (2.1.2 and up)."""
 
 from __future__ import annotations
 
@@ -68,18 +68,6 @@ def _replace(old: object, new: object) -> None:
         for name, value in list(vars(module).items()):
             if value is old:
                 setattr(module, name, new)
-
-
-def legacy_autocast() -> dict[str, Any]:
-    """What autocast wants of a device's module before 2.4, where it stays off for this one."""
-    if hasattr(torch, "get_autocast_dtype"):
-        return {}
-    return {
-        "is_autocast_enabled": lambda: False,
-        "set_autocast_enabled": lambda _: None,
-        "get_autocast_dtype": lambda: torch.float16,
-        "set_autocast_dtype": lambda _: None,
-    }
 
 
 def real_type(argument: Any) -> str:

@@ -1,4 +1,4 @@
-"""The device as Python sees it: `torch.remote_accelerator` and the sessions behind its indices."""
+"""The module `torch.remote_accelerator`: devices, seeds and sessions; plugins bring the rest."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import atexit
 import os
 import sys
 import threading
-import types
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,10 +18,24 @@ from genie_core.dispatcher import dispatcher
 if TYPE_CHECKING:
     from genie_core.values import Stats
 
+__all__ = [
+    "connect",
+    "current_device",
+    "device",
+    "device_count",
+    "is_available",
+    "manual_seed_all",
+    "reset_stats",
+    "set_device",
+    "stats",
+    "synchronize",
+]
+
 Device = torch.device | str | int | None
+SETTLE_MS = 5000  # a device thread that hangs in a hook does not keep the process longer
 _lock = threading.Lock()
 _registered = False
-SETTLE_MS = 5000  # a device thread that hangs in a hook does not keep the process longer
+_initialized = True  # torch.utils.checkpoint looks for it
 
 
 def register() -> None:
@@ -32,7 +45,7 @@ def register() -> None:
         if _registered:
             return
         compat.check_build(_native.build_info()["torch"])
-        compat.name_device(_module())
+        compat.name_device(sys.modules[__name__])
         compat.refuse_dlpack()
         _native.register_device()
         _native.set_host(dispatcher)
@@ -94,12 +107,12 @@ def is_available() -> bool:
 
 def device_count() -> int:
     """How many devices there are: the addresses in `GENIE_DEVICES`, else the embedded executor."""
-    return int(_native.device_count())
+    return _native.device_count()
 
 
 def current_device() -> int:
     """Index of the calling thread's device."""
-    return int(_native.current_device())
+    return _native.current_device()
 
 
 def set_device(device: torch.device | str | int) -> None:
@@ -121,12 +134,10 @@ class device:  # noqa: N801  (the name that every device module has)
         _exchange_device(self._previous)
 
 
-def _exchange_device(index: int) -> int:
-    return int(_native.exchange_device(index))
-
-
-def _is_in_bad_fork() -> bool:
-    return _native.is_forked()
+def manual_seed_all(seed: int) -> None:
+    """Seed every device's generator; `torch.manual_seed` calls it."""
+    for index in range(device_count()):
+        _native.default_generator(index).manual_seed(int(seed))
 
 
 def _lazy_init() -> None:
@@ -134,41 +145,8 @@ def _lazy_init() -> None:
     _native.register_ops()
 
 
-def is_initialized() -> bool:
-    """Always true: there is no runtime to start."""
-    return True
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the current device's generator."""
-    default_generator(current_device()).manual_seed(int(seed))
-
-
-def manual_seed_all(seed: int) -> None:
-    """Seed every device's generator."""
-    for index in range(device_count()):
-        default_generator(index).manual_seed(int(seed))
-
-
-def default_generator(index: int) -> torch.Generator:
-    """The generator that a device's random ops use when they are given none."""
-    generator: torch.Generator = _native.default_generator(index)
-    return generator
-
-
-def get_rng_state(device: Device = None) -> torch.Tensor:
-    """State of a device's generator, as the executor's kind of generator stores it (uint8)."""
-    return default_generator(index_of(device)).get_state()
-
-
-def set_rng_state(state: torch.Tensor, device: Device = None) -> None:
-    """Put back a state that `get_rng_state` returned."""
-    default_generator(index_of(device)).set_state(state)
-
-
-def get_amp_supported_dtype() -> list[torch.dtype]:
-    """What autocast may use; nothing on a torch whose lists of ops it lacks, 2.5 and before."""
-    return [torch.bfloat16, torch.float16] if _native.build_info()["autocast"] else []
+_exchange_device = _native.exchange_device
+_is_in_bad_fork = _native.is_forked
 
 
 def index_of(device: Device) -> int:
@@ -193,42 +171,6 @@ def index_of(device: Device) -> int:
     return index
 
 
-_PUBLIC = (
-    "connect",
-    "current_device",
-    "default_generator",
-    "device",
-    "device_count",
-    "get_amp_supported_dtype",
-    "get_rng_state",
-    "is_available",
-    "is_initialized",
-    "manual_seed",
-    "manual_seed_all",
-    "reset_stats",
-    "set_device",
-    "set_rng_state",
-    "stats",
-    "synchronize",
-)
-
-
-def _module() -> types.ModuleType:
-    """`torch.remote_accelerator`: this module's public functions and what torch looks for."""
-    module = types.ModuleType(f"torch.{NAME}", __doc__)
-    here: dict[str, Any] = vars(sys.modules[__name__])
-    for name in (*_PUBLIC, "_is_in_bad_fork", "_lazy_init", "_exchange_device"):
-        setattr(module, name, here[name])
-    extra = {
-        "_initialized": True,  # torch.utils.checkpoint looks for it
-        "__all__": list(_PUBLIC),
-        "__getattr__": _from_plugins,
-        "__dir__": lambda: sorted({*_PUBLIC, *_plugin_api()}),
-    }
-    vars(module).update(compat.legacy_autocast(), **extra)
-    return module
-
-
 @lru_cache(None)
 def _plugin_api() -> dict[str, object]:
     from genie_core.plugins import manager
@@ -239,8 +181,12 @@ def _plugin_api() -> dict[str, object]:
     return api
 
 
-def _from_plugins(name: str) -> object:
-    """An attribute of `torch.remote_accelerator` that the core does not have."""
+def __getattr__(name: str) -> object:
+    """What plugins give to the module."""
     if name.startswith("_") or name not in _plugin_api():
         raise AttributeError(f"module 'torch.{NAME}' has no attribute {name!r}")
     return _plugin_api()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_plugin_api()})

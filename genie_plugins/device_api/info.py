@@ -17,6 +17,7 @@ __all__ = [
     "get_device_name",
     "get_device_properties",
     "is_bf16_supported",
+    "is_initialized",
 ]
 
 
@@ -54,3 +55,8 @@ def get_device_capability(device: Device = None) -> tuple[int, int]:
 def is_bf16_supported(including_emulation: bool = True) -> bool:
     """Whether bfloat16 can be used: always, by emulation where the executor's device has none."""
     return including_emulation
+
+
+def is_initialized() -> bool:
+    """Always true: there is no runtime to start."""
+    return True

@@ -1,23 +1,45 @@
-"""Random state beyond what the core gives."""
+"""Generators, their seeds and states, beyond the `manual_seed_all` that torch itself calls."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genie_core.device import (
-    current_device,
-    default_generator,
-    device_count,
-    get_rng_state,
-    set_rng_state,
-)
+from genie_core import _native
+from genie_core.device import current_device, device_count, index_of, manual_seed_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import torch
 
-__all__ = ["get_rng_state_all", "initial_seed", "seed", "seed_all", "set_rng_state_all"]
+    from genie_core.device import Device
+
+__all__ = [
+    "default_generator",
+    "get_rng_state",
+    "get_rng_state_all",
+    "initial_seed",
+    "manual_seed",
+    "seed",
+    "seed_all",
+    "set_rng_state",
+    "set_rng_state_all",
+]
+
+
+def default_generator(index: int) -> torch.Generator:
+    """The generator that a device's random ops use when they are given none."""
+    return _native.default_generator(index)
+
+
+def get_rng_state(device: Device = None) -> torch.Tensor:
+    """State of a device's generator, as the executor's kind of generator stores it (uint8)."""
+    return default_generator(index_of(device)).get_state()
+
+
+def set_rng_state(state: torch.Tensor, device: Device = None) -> None:
+    """Put back a state that `get_rng_state` returned."""
+    default_generator(index_of(device)).set_state(state)
 
 
 def get_rng_state_all() -> list[torch.Tensor]:
@@ -36,6 +58,11 @@ def initial_seed() -> int:
     return default_generator(current_device()).initial_seed()
 
 
+def manual_seed(seed: int) -> None:
+    """Seed the current device's generator."""
+    default_generator(current_device()).manual_seed(int(seed))
+
+
 def seed() -> int:
     """Seed the current device's generator from the system's randomness; returns the seed."""
     return default_generator(current_device()).seed()
@@ -43,6 +70,4 @@ def seed() -> int:
 
 def seed_all() -> None:
     """Seed every device's generator alike, from the system's randomness."""
-    number = seed()
-    for index in range(device_count()):
-        default_generator(index).manual_seed(number)
+    manual_seed_all(seed())
