@@ -1,21 +1,12 @@
-"""The command `genie`: shows the plugins, which bring its other subcommands."""
+"""The command `genie`, to which plugins bring the subcommands."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import attrs
 import rich_click as click
 
 from genie_core.errors import GenieError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from genie_core.plugins import PluginStatus
-
-_STATE_STYLE = {"loaded": "green", "blocked": "yellow"}
 
 
 class _Genie(click.RichGroup):
@@ -39,8 +30,7 @@ class _Genie(click.RichGroup):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            where = "Plugins bring commands: see `genie plugins`."
-            raise click.UsageError(f"{error.message} {where}", ctx) from error
+            raise click.UsageError(f"{error.message} {_whence()}", ctx) from error
 
     def add_command(
         self, cmd: click.Command, name: str | None = None, *args: Any, **panel: Any
@@ -73,33 +63,13 @@ def main() -> None:
     """A network-attached accelerator as an ordinary PyTorch device."""
 
 
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plugins(as_json: bool) -> None:
-    """Show every plugin: version, hooks, state, and why one is not loaded."""
+def _whence() -> str:
+    """Where commands come from; `genie plugins` may itself be among those that are not there."""
     from genie_core.plugins import manager
 
-    rows = manager().status()
-    if as_json:
-        click.echo(json.dumps([attrs.asdict(row) for row in rows], indent=2))
-    else:
-        _show_plugins(rows)
-
-
-def _show_plugins(rows: Sequence[PluginStatus]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Plugins", title_justify="left")
-    for heading in ("name", "version", "state", "hooks", "why not"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        state = Text(row.state, _STATE_STYLE.get(row.state, "red"))
-        version = Text(f"{row.dist} {row.version}".strip())
-        hooks = Text("\n".join(hook.removeprefix("genie_") for hook in row.hooks))
-        table.add_row(Text(row.name), version, state, hooks, Text(row.reason))
-    Console().print(table)
+    idle = [f"{p.name} ({p.reason})" for p in manager().plugins if p.state != "loaded"]
+    rest = f" Not loaded: {', '.join(idle)}." if idle else ""
+    return f"Plugins bring commands, and `genie plugins` lists them.{rest}"
 
 
 if __name__ == "__main__":

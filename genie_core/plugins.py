@@ -28,29 +28,17 @@ _log = get_logger("plugins")
 
 State: TypeAlias = Literal["loaded", "blocked", "failed", "duplicate", "missing"]
 Hooks: TypeAlias = "Sequence[pluggy.HookImpl]"
-_Dists: TypeAlias = "dict[tuple[str, str], Distribution]"
-
-
-@attrs.frozen
-class PluginStatus:
-    """One plugin as `genie plugins` shows it; `reason` says why it is not loaded."""
-
-    name: str
-    version: str
-    dist: str
-    hooks: tuple[str, ...]
-    state: State
-    reason: str = ""
 
 
 @attrs.define
-class _Entry:
-    """An entry point that was found, and what became of it."""
+class Plugin:
+    """An entry point that was found, and what became of it; `reason` says why it is not loaded."""
 
-    point: EntryPoint
+    name: str
+    module: str
     state: State = "loaded"
     reason: str = ""
-    plugin: object = None
+    hooks: tuple[str, ...] = ()
 
 
 class PluginManager:
@@ -60,8 +48,8 @@ class PluginManager:
     """
 
     def __init__(self) -> None:
-        self._entries: list[_Entry] = []
-        self._missing: list[str] = []
+        self.plugins: list[Plugin] = []
+        """Every plugin found, blocked and broken ones too, and those asked for but not there."""
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         self._pluggy.add_hookcall_monitoring(_before_call, _after_call)
@@ -74,15 +62,18 @@ class PluginManager:
     def load(self, settings: Settings) -> None:
         """Find, import and register plugins, in the order of their names.
 
-        Raises nothing for a plugin's fault; `status()` has what failed.
+        Raises nothing for a plugin's fault; `plugins` has what failed.
         """
         if settings.trace_hooks:
-            _Trace().attach(self._pluggy)
-        points = sorted(_find(), key=lambda point: point.name)
-        self._entries = [_Entry(point) for point in points]
-        for entry in self._entries:
-            self._load(entry, settings)
-        self._note_missing(settings)
+            trace = _Trace()
+            self._pluggy.add_hookcall_monitoring(trace.before, trace.after)
+        for point in sorted(_find(), key=lambda point: point.name):
+            self.plugins.append(self._load(point, settings))
+        found = {plugin.name for plugin in self.plugins}
+        for name in settings.plugins or ():
+            if name not in found:
+                why = "named in GENIE_PLUGINS, but not installed"
+                self.plugins.append(_not_loaded(name, "", "missing", why))
 
     def call_each(self, hook: str, **arguments: Any) -> list[GenieError]:
         """Call a hook of each plugin by itself, so that one's failure costs the others nothing.
@@ -90,97 +81,60 @@ class PluginManager:
         Genie's own plugins come first. Returns the errors of those that failed.
         """
         failures = []
-        for entry in sorted(self._entries, key=_from_elsewhere):
-            others = [other for other in self._pluggy.get_plugins() if other is not entry.plugin]
+        loaded = [plugin for plugin in self.plugins if plugin.state == "loaded"]
+        for plugin in sorted(loaded, key=_from_elsewhere):
+            own = self._pluggy.get_plugin(plugin.name)
+            others = [other for other in self._pluggy.get_plugins() if other is not own]
             try:
                 self._pluggy.subset_hook_caller(hook, others)(**arguments)
             except GenieError as error:
                 failures.append(error)
         return failures
 
-    def status(self) -> list[PluginStatus]:
-        """Every plugin found, blocked and broken ones too, sorted by name."""
-        dists = _distributions()
-        rows = [self._describe(entry, dists) for entry in self._entries]
-        why = "named in GENIE_PLUGINS, but not installed"
-        rows += [PluginStatus(name, "", "", (), "missing", why) for name in self._missing]
-        return sorted(rows, key=lambda row: row.name)
-
-    def _load(self, entry: _Entry, settings: Settings) -> None:
-        name = entry.point.name
-        blocked = _blocked(name, settings)
-        first = self._loaded(name)
-        if blocked:
-            entry.state, entry.reason = "blocked", blocked
-        elif first is not None:
-            self._fail(entry, _duplicate(first.point, entry.point), "duplicate")
-        else:
-            self._register(entry)
-
-    def _register(self, entry: _Entry) -> None:
-        name = entry.point.name
+    def _load(self, point: EntryPoint, settings: Settings) -> Plugin:
+        name, module = point.name, point.value
+        if blocked := _blocked(name, settings):
+            return Plugin(name, module, "blocked", blocked)
+        for other in self.plugins:
+            if other.name == name and other.state == "loaded":
+                twins = str(_duplicate(name, other.module, module))
+                return _not_loaded(name, module, "duplicate", twins)
         try:
-            entry.plugin = entry.point.load()
+            return Plugin(name, module, hooks=self._register(point))
+        except PluginError as error:  # its row names the plugin already
+            why = f"{error.hook}: {error.reason}".removeprefix(": ")
+            return _not_loaded(name, module, "failed", why)
+
+    def _register(self, point: EntryPoint) -> tuple[str, ...]:
+        """Import and register a plugin, and return its hooks. Raises `PluginError`."""
+        try:
+            plugin = point.load()
         except (Exception, SystemExit) as error:  # a plugin may call sys.exit() at import
-            self._fail(entry, PluginError(name, "", f"import failed: {_brief(error)}"))
-            return
+            raise PluginError(point.name, "", f"import failed: {_brief(error)}") from error
         try:
-            self._pluggy.register(entry.plugin, name=name)
-            self._check_hooks(entry)
+            self._pluggy.register(plugin, name=point.name)
+            return self._hooks(point.name)
         except (PluginError, pluggy.PluginValidationError, ValueError) as error:
-            self._unload(entry, error)
+            if self._pluggy.has_plugin(point.name):
+                self._pluggy.unregister(name=point.name)
+            if isinstance(error, PluginError):
+                raise
+            raise PluginError(point.name, "", _brief(error)) from error
 
-    def _check_hooks(self, entry: _Entry) -> None:
-        """Refuse hooks that no spec knows, and plugins without any hook."""
-        callers = self._pluggy.get_hookcallers(entry.plugin) or []
+    def _hooks(self, name: str) -> tuple[str, ...]:
+        """A plugin's hooks. Raises `PluginError` where it has none, or one that no spec knows."""
+        callers = self._pluggy.get_hookcallers(self._pluggy.get_plugin(name)) or []
         unknown = [caller.name for caller in callers if not caller.has_spec()]
         if unknown:
-            raise PluginError(entry.point.name, unknown[0], f"unknown hook ({_meant(unknown[0])})")
+            raise PluginError(name, unknown[0], f"unknown hook ({_meant(unknown[0])})")
         if not callers:
-            raise PluginError(
-                entry.point.name, "", "it has no hooks; mark its functions @genie_core.hookimpl"
-            )
+            raise PluginError(name, "", "it has no hooks; mark its functions @genie_core.hookimpl")
         self._pluggy.check_pending()
-
-    def _unload(self, entry: _Entry, error: Exception) -> None:
-        if self._pluggy.has_plugin(entry.point.name):
-            self._pluggy.unregister(name=entry.point.name)
-        if not isinstance(error, GenieError):
-            error = PluginError(entry.point.name, "", _brief(error))
-        self._fail(entry, error)
-
-    def _fail(self, entry: _Entry, error: Exception, state: State = "failed") -> None:
-        entry.state, entry.reason, entry.plugin = state, str(error), None
-        if isinstance(error, PluginError):  # its row names the plugin already
-            entry.reason = f"{error.hook}: {error.reason}".removeprefix(": ")
-        _log.warning(f"plugin.{state}", plugin=entry.point.name, reason=entry.reason)
-
-    def _note_missing(self, settings: Settings) -> None:
-        found = {entry.point.name for entry in self._entries}
-        self._missing = [name for name in settings.plugins or () if name not in found]
-        for name in self._missing:
-            _log.warning("plugin.missing", plugin=name, reason="named in GENIE_PLUGINS")
-
-    def _loaded(self, name: str) -> _Entry | None:
-        same = (e for e in self._entries if e.point.name == name and e.plugin is not None)
-        return next(same, None)
-
-    def _describe(self, entry: _Entry, dists: _Dists) -> PluginStatus:
-        dist = dists.get((entry.point.name, entry.point.value))
-        callers = self._pluggy.get_hookcallers(entry.plugin) if entry.plugin else None
-        return PluginStatus(
-            name=entry.point.name,
-            version=dist.version if dist else "",
-            dist=dist.name if dist else "",
-            hooks=tuple(sorted(caller.name for caller in callers or ())),
-            state=entry.state,
-            reason=entry.reason,
-        )
+        return tuple(sorted(caller.name for caller in callers))
 
 
 _lock = threading.RLock()
 _manager: PluginManager | None = None
-_loading: PluginManager | None = None
 
 
 def manager() -> PluginManager:
@@ -188,20 +142,27 @@ def manager() -> PluginManager:
 
     Raises `SettingsError` for a bad `GENIE_…` variable.
     """
-    global _loading, _manager
-    if _manager is None:
-        with _lock:
-            if _loading is not None:  # a plugin asks, in this thread, while it is being loaded
-                return _loading
-            if _manager is None:
-                settings = Settings.from_env()
-                _loading = PluginManager()
-                try:
-                    _loading.load(settings)
-                    _manager = _loading
-                finally:
-                    _loading = None
-    return _manager
+    global _manager
+    with _lock:
+        if _manager is None:
+            settings = Settings.from_env()
+            _manager = PluginManager()  # before it loads: a plugin may ask for it meanwhile
+            try:
+                _manager.load(settings)
+            except BaseException:
+                _manager = None
+                raise
+        return _manager
+
+
+def distributions() -> dict[tuple[str, str], Distribution]:
+    """Which distribution declares each entry point (name, module); stevedore does not keep that."""
+    found: dict[tuple[str, str], Distribution] = {}
+    for dist in importlib.metadata.distributions():
+        for point in dist.entry_points:
+            if point.group == hookspecs.GROUP:
+                found.setdefault((point.name, point.value), dist)
+    return found
 
 
 def _find() -> list[EntryPoint]:
@@ -213,8 +174,8 @@ def _find() -> list[EntryPoint]:
     return list(finder.list_entry_points())
 
 
-def _from_elsewhere(entry: _Entry) -> bool:
-    return not entry.point.value.startswith("genie_plugins.")
+def _from_elsewhere(plugin: Plugin) -> bool:
+    return not plugin.module.startswith("genie_plugins.")
 
 
 def _blocked(name: str, settings: Settings) -> str:
@@ -231,24 +192,19 @@ def _meant(hook: str) -> str:
     return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(known)}"
 
 
-def _distributions() -> _Dists:
-    """Which distribution declares each entry point; stevedore's cache does not keep that."""
-    found: _Dists = {}
-    for dist in importlib.metadata.distributions():
-        for point in dist.entry_points:
-            if point.group == hookspecs.GROUP:
-                found.setdefault((point.name, point.value), dist)
-    return found
+def _not_loaded(name: str, module: str, state: State, reason: str) -> Plugin:
+    _log.warning(f"plugin.{state}", plugin=name, reason=reason)
+    return Plugin(name, module, state, reason)
 
 
-def _duplicate(kept: EntryPoint, refused: EntryPoint) -> DuplicatePluginError:
-    dists = _distributions()
+def _duplicate(name: str, kept: str, refused: str) -> DuplicatePluginError:
+    dists = distributions()
 
-    def label(point: EntryPoint) -> str:
-        dist = dists.get((point.name, point.value))
-        return f"{dist.name} {dist.version} ({point.value})" if dist else point.value
+    def label(module: str) -> str:
+        dist = dists.get((name, module))
+        return f"{dist.name} {dist.version} ({module})" if dist else module
 
-    return DuplicatePluginError(kept.name, label(kept), label(refused))
+    return DuplicatePluginError(name, label(kept), label(refused))
 
 
 def _brief(error: BaseException) -> str:
@@ -277,7 +233,7 @@ def _after_call(
 
 def _culprit(error: Exception, impls: Hooks) -> str:
     """The plugin whose hook function is on the error's traceback."""
-    names = {_code(impl.function): impl.plugin_name for impl in impls}
+    names = {getattr(impl.function, "__code__", None): impl.plugin_name for impl in impls}
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code in names:
@@ -286,26 +242,19 @@ def _culprit(error: Exception, impls: Hooks) -> str:
     return ", ".join(impl.plugin_name for impl in impls)
 
 
-def _code(function: Any) -> Any:
-    return getattr(function, "__code__", None)
-
-
-class _Trace:
+class _Trace(threading.local):
     """Logs each hook call: hook, plugins asked, what came back, milliseconds."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
+        self._starts: list[float] = []  # hooks may call hooks
 
-    def attach(self, target: pluggy.PluginManager) -> None:
-        target.add_hookcall_monitoring(self._before, self._after)
+    def before(self, _hook: str, _impls: Hooks, _kwargs: Mapping[str, Any]) -> None:
+        self._starts.append(time.perf_counter())
 
-    def _before(self, _hook: str, _impls: Hooks, _kwargs: Mapping[str, Any]) -> None:
-        self._starts().append(time.perf_counter())
-
-    def _after(
+    def after(
         self, outcome: pluggy.Result[Any], hook: str, impls: Hooks, _kwargs: Mapping[str, Any]
     ) -> None:
-        ms = (time.perf_counter() - self._starts().pop()) * 1e3
+        ms = (time.perf_counter() - self._starts.pop()) * 1e3
         error = outcome.exception
         result = f"raised {_brief(error)}" if error else repr(outcome.get_result())
         # Asked for by name, so it shows at the default level.
@@ -316,7 +265,3 @@ class _Trace:
             result=result[:200],
             ms=round(ms, 3),
         )
-
-    def _starts(self) -> list[float]:
-        starts: list[float] = self._local.__dict__.setdefault("starts", [])
-        return starts

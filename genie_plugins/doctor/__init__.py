@@ -1,4 +1,4 @@
-"""`genie doctor`: what is missing, and how to get it."""
+"""`genie doctor` and `genie plugins`: what there is, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @genie_core.hookimpl
 def genie_cli(cli: click.Group) -> None:
-    """Add `genie doctor`."""
-    from genie_plugins.doctor.command import doctor
+    """Add `genie doctor` and `genie plugins`."""
+    from genie_plugins.doctor.command import doctor, plugins
 
     cli.add_command(doctor)
+    cli.add_command(plugins)

@@ -95,13 +95,13 @@ def _accelerators() -> Iterator[Check]:
 def _plugins() -> Iterator[Check]:
     from genie_core.plugins import manager
 
-    rows = manager().status()
-    for row in rows:
-        if row.state != "loaded":
-            state: State = "note" if row.state == "blocked" else "missing"
-            yield Check(f"plugin {row.name}", state, row.state, row.reason)
+    plugins = manager().plugins
+    for plugin in plugins:
+        if plugin.state != "loaded":
+            state: State = "note" if plugin.state == "blocked" else "missing"
+            yield Check(f"plugin {plugin.name}", state, plugin.state, plugin.reason)
     for hook, what in _NEEDED.items():
-        names = [row.name for row in rows if hook in row.hooks]
+        names = [plugin.name for plugin in plugins if hook in plugin.hooks]
         remedy = "" if names else "no plugin for it is loaded: see `genie plugins`"
         yield Check(what, "ok" if names else "missing", ", ".join(names) or "none", remedy)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import version
 
 import click
 import pytest
@@ -9,10 +10,10 @@ from click.testing import CliRunner
 
 from genie_core import cli, hookimpl, plugins
 from genie_core.errors import ConnectionFailed
-from genie_core.plugins import PluginManager, PluginStatus
+from genie_core.plugins import Plugin, PluginManager
 from genie_core.settings import Settings
 from genie_plugins.doctor import checks as doctor
-from genie_plugins.doctor.command import doctor as doctor_command
+from genie_plugins.doctor import genie_cli as add_commands
 
 BUILT_IN = {"demo", "serve", "plugins", "doctor", "bench"}
 
@@ -20,7 +21,7 @@ BUILT_IN = {"demo", "serve", "plugins", "doctor", "bench"}
 @pytest.fixture(autouse=True)
 def _forget_commands(monkeypatch):
     """Each test starts as a process does: no plugin has added commands."""
-    monkeypatch.setattr(cli.main, "commands", {"plugins": cli.main.commands["plugins"]})
+    monkeypatch.setattr(cli.main, "commands", {})
     monkeypatch.setattr(cli.main, "_extended", False)
 
 
@@ -33,13 +34,14 @@ def use(monkeypatch):
 class Hooks:
     """Stands in for the manager: whatever hooks a test gives it."""
 
-    def __init__(self, rows=(), **hooks):
+    def __init__(self, plugins=(), **hooks):
         self.hook = self
-        self._rows = rows
+        self.plugins = plugins
         self.__dict__.update(hooks)
 
-    def status(self):
-        return self._rows
+    def call_each(self, hook, **arguments):
+        add_commands(**arguments)
+        return []
 
 
 def run(*args):
@@ -48,15 +50,12 @@ def run(*args):
 
 def with_plugins(**modules):
     """A manager with the built-in plugins and these functions as `genie_cli` of more of them."""
-    from importlib.metadata import EntryPoint
-
     manager = PluginManager()
     manager.load(Settings())
     for name, genie_cli in modules.items():
         plugin = type(name, (), {"genie_cli": staticmethod(hookimpl(tryfirst=True)(genie_cli))})
-        entry = plugins._Entry(EntryPoint(name, name, "genie.plugins"), plugin=plugin)
         manager._pluggy.register(plugin, name=name)
-        manager._entries.insert(0, entry)
+        manager.plugins.insert(0, Plugin(name, name))
     return manager
 
 
@@ -114,28 +113,40 @@ def test_bad_settings_are_named_and_help_is_shown_all_the_same(use, monkeypatch)
     result = run("--help")
     assert result.exit_code == 0
     assert "GENIE_CONNECT_TIMEOUT='soon'" in result.output
-    assert "plugins" in result.output
+    assert "--version" in result.output
     result = run("serve", "tcp://127.0.0.1:0")
     assert result.exit_code == 1
     assert "GENIE_CONNECT_TIMEOUT='soon'" in result.output
 
 
-ROWS = [
-    PluginStatus("good", "1.0", "good-dist", ("genie_cli", "genie_fallback"), "loaded"),
-    PluginStatus("poor", "2.0", "poor-dist", (), "failed", "import failed: [no] reason"),
+def test_a_command_whose_plugin_is_blocked_is_refused_and_says_so(use, monkeypatch):
+    manager = PluginManager()
+    manager.load(Settings(block_plugins=("doctor",)))
+    use(manager)
+    result = run("plugins")
+    assert result.exit_code == 2
+    assert "Not loaded: doctor (named in GENIE_BLOCK_PLUGINS)." in " ".join(
+        result.output.replace("│", " ").split()
+    )
+
+
+PLUGINS = [
+    Plugin("doctor", "genie_plugins.doctor", hooks=("genie_cli", "genie_fallback")),
+    Plugin("poor", "poor", "failed", "import failed: [no] reason"),
 ]
 
 
 def test_plugins_as_a_table(use):
-    use(Hooks(rows=ROWS))
+    use(Hooks(plugins=PLUGINS))
     output = run("plugins").output
-    for part in ("good", "fallback", "loaded", "failed", "[no]"):
+    for part in ("doctor", "genie-remote", "fallback", "loaded", "failed", "[no]"):
         assert part in output
 
 
 def test_plugins_as_json(use):
-    use(Hooks(rows=ROWS))
+    use(Hooks(plugins=PLUGINS))
     first, second = json.loads(run("plugins", "--json").output)
+    assert (first["dist"], first["version"]) == ("genie-remote", version("genie-remote"))
     assert first["hooks"] == ["genie_cli", "genie_fallback"]
     assert second["state"] == "failed"
     assert "import failed" in second["reason"]
@@ -162,17 +173,16 @@ def test_doctor_names_what_is_missing_and_the_remedy(use, monkeypatch):
         raise ConnectionFailed(url, "refused")
 
     monkeypatch.setenv("GENIE_DEVICES", "tcp://127.0.0.1:9")
-    use(Hooks(genie_open_transport=refuse, rows=ROWS))
+    use(Hooks(genie_open_transport=refuse, plugins=PLUGINS))
     checks = {check.name: check for check in doctor.examine()}
     assert checks["plugin poor"].state == "missing"
     assert checks["executors"].remedy == "no plugin for it is loaded: see `genie plugins`"
     assert "genie serve tcp://127.0.0.1:9" in checks["remote_accelerator:0"].remedy
-    cli.main.commands["doctor"] = doctor_command
     assert run("doctor").exit_code == 1
 
 
 def test_doctor_survives_bad_settings_and_a_broken_extension(use, monkeypatch):
-    use(Hooks(rows=ROWS))
+    use(Hooks(plugins=PLUGINS))
     monkeypatch.setenv("GENIE_DEVICES", "nonsense")
     monkeypatch.setitem(sys.modules, "genie_core._native", None)
     checks = {check.name: check for check in doctor.examine()}

@@ -15,6 +15,7 @@ from genie_core.errors import ConnectionFailed, PluginError
 from genie_core.plugins import PluginManager
 from genie_core.settings import Settings
 from genie_core.values import TensorSpec
+from genie_plugins.doctor.listing import listing
 
 HEADER = "from genie_core.hookspecs import hookimpl\n"
 CALL = object()  # hooks pass on what they get
@@ -58,11 +59,11 @@ def load(*names, **settings):
 
 
 def rows(manager):
-    return {(row.name, row.dist): row for row in manager.status() if row.state != "blocked"}
+    return {(row.name, row.dist): row for row in listing(manager) if row.state != "blocked"}
 
 
 def row(manager, name):
-    (found,) = [row for row in manager.status() if row.name == name]
+    (found,) = [row for row in listing(manager) if row.name == name]
     return found
 
 
@@ -97,7 +98,7 @@ def test_built_in_plugins_come_through_the_same_door():
     names |= {"transport_inproc", "transport_tcp"}
     manager = PluginManager()
     manager.load(Settings())
-    found = {row.name: row for row in manager.status() if row.dist == "genie-remote"}
+    found = {row.name: row for row in listing(manager) if row.dist == "genie-remote"}
     assert set(found) == names
     assert {row.state for row in found.values()} == {"loaded"}
 
@@ -286,7 +287,7 @@ def test_every_hook_has_a_built_in_user():
 
     manager = PluginManager()
     manager.load(Settings())
-    used = {hook for row in manager.status() if row.dist == "genie-remote" for hook in row.hooks}
+    used = {hook for row in listing(manager) if row.dist == "genie-remote" for hook in row.hooks}
     assert used == {name for name in vars(hookspecs) if name.startswith("genie_")}
 
 
