@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from genie_core import _native
+from genie_core.origin import describe, origins
 
 if TYPE_CHECKING:
     from genie_core.session import Session
@@ -29,8 +30,6 @@ class Dispatcher:
         self._sessions: dict[int, Session] = {}
         self._urls: list[str] = []
         self._lock = threading.RLock()
-        self._origins: dict[str, int] = {"": 0}
-        self._texts: list[str] = [""]
 
     # Devices ---------------------------------------------------------------------------------
 
@@ -77,9 +76,7 @@ class Dispatcher:
     def _open(self, device: int, url: str) -> Session:
         from genie_core.plugins import manager
         from genie_core.session import Session
-        from genie_core.settings import Settings
 
-        Settings.from_env()  # a bad variable is named before anything else happens
         session = Session.open(device, url, manager())
         _native.set_executor_type(device, session.executor_device)
         return session
@@ -107,19 +104,9 @@ class Dispatcher:
         """Send what was recorded; for an unknown shape, return the last op's outputs."""
         return self.session(device).flush(REASONS[reason])
 
-    def read(
-        self,
-        device: int,
-        value: int,
-        dtype: int,
-        size: list[int],
-        stride: list[int],
-        offset: int,
-        flags: int,
-        target: memoryview,
-    ) -> None:
-        """Fetch a view of a value into `target`."""
-        self.session(device).read(value, dtype, size, stride, offset, flags, target)
+    def read(self, device: int, *view: Any) -> None:
+        """Fetch a view of a value, described as `Session.read` takes it."""
+        self.session(device).read(*view)
 
     def put(self, device: int, value: int, data: memoryview) -> None:
         """Send bytes as a new value."""
@@ -152,33 +139,16 @@ class Dispatcher:
 
         session = self.session(device)
         reason = f"the executor at {session.url} has no kernel for it"
-        call = FallbackCall(operator(name), args, kwargs, str(device), reason, self._where())
+        where = describe(sys._getframe())
+        call = FallbackCall(operator(name), args, kwargs, str(device), reason, where)
         result = session.hook.genie_fallback(call=call)
         if result is None:
             raise CaptureError(name, reason)
         return result[0]
 
-    # Where in the user's code ----------------------------------------------------------------
-
     def origin(self) -> int:
-        """Id of the place in the user's code that is recording; asked on new ground only."""
-        text = self._where()
-        found = self._origins.get(text)
-        if found is None:
-            with self._lock:
-                found = self._origins.setdefault(text, len(self._texts))
-                if found == len(self._texts):
-                    self._texts.append(text)
-        return found
-
-    def origin_text(self, origin: int) -> str:
-        """The place that `origin` stands for."""
-        return self._texts[origin]
-
-    def _where(self) -> str:
-        from genie_core.origin import describe
-
-        return describe(sys._getframe(1))
+        """Number of the place in the user's code that is recording; asked on new ground only."""
+        return origins.number(describe(sys._getframe()))
 
     # Statistics ------------------------------------------------------------------------------
 

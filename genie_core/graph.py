@@ -17,7 +17,8 @@ import torch
 import torch.fx
 
 from genie_core import _native, compat
-from genie_core.context import Context, context_of
+from genie_core.context import Context, contexts
+from genie_core.origin import origins
 
 
 @attrs.frozen
@@ -126,12 +127,8 @@ def complex_number(real: float, imaginary: float) -> complex:
 
 
 STEPS: dict[str, Callable[..., Any]] = {
-    "genie::alloc": alloc,
-    "genie::resize": resize,
-    "genie::make_generator": make_generator,
-    "genie::seed": seed,
-    "genie::set_state": set_state,
-    "genie::get_state": get_state,
+    f"genie::{step.__name__}": step
+    for step in (alloc, resize, make_generator, seed, set_state, get_state)
 }
 
 
@@ -142,8 +139,8 @@ def dtype_of(code: int) -> torch.dtype:
     return dtype
 
 
-_LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr)
-_FORMATS = (
+LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr)
+FORMATS = (
     torch.contiguous_format,
     torch.preserve_format,
     torch.channels_last,
@@ -153,8 +150,8 @@ _FORMATS = (
 
 def _enum(kind: str, code: int) -> Any:
     if "Layout" in kind:
-        return _LAYOUTS[code]
-    return _FORMATS[code] if "MemoryFormat" in kind else dtype_of(code)
+        return LAYOUTS[code]
+    return FORMATS[code] if "MemoryFormat" in kind else dtype_of(code)
 
 
 @lru_cache(None)
@@ -168,14 +165,13 @@ def _gives_one_tensor(target: Any) -> bool:
 class GraphBuilder:
     """Builds the graph of one sealed trace."""
 
-    def __init__(self, sealed: _native.Sealed, origin_text: Any) -> None:
+    def __init__(self, sealed: _native.Sealed) -> None:
         self._graph = torch.fx.Graph()
         self._sealed = sealed
-        self._origin_text = origin_text
         self._slots: dict[int, torch.fx.Node] = {}
         self._views: dict[tuple[Any, ...], torch.fx.Node] = {}
         self._symbols: dict[int, torch.fx.Node] = {}
-        self._last_placeholder: torch.fx.Node | None = None
+        self._last_placeholder = self._graph._root
 
     def build(self) -> torch.fx.Graph:
         """Return the graph, each op's node marked with its slots and its `Semantics`."""
@@ -186,13 +182,7 @@ class GraphBuilder:
         return self._graph
 
     def _placeholder(self, name: str) -> torch.fx.Node:
-        root = self._graph._root
-        anchor = self._last_placeholder
-        with (
-            self._graph.inserting_after(anchor)
-            if anchor
-            else self._graph.inserting_before(root.next)
-        ):
+        with self._graph.inserting_after(self._last_placeholder):
             self._last_placeholder = self._graph.placeholder(name)
         return self._last_placeholder
 
@@ -278,8 +268,8 @@ class GraphBuilder:
         args = [arg for arg in args if arg[0] != 13]
         node = self._call(name, args)
         node.meta["op"] = name
-        node.meta["genie"] = Semantics(self._origin_text(origin))
-        node.meta["mark"] = Mark(context_of(mark[0]), *mark[1:])
+        node.meta["genie"] = Semantics(origins.value(origin))
+        node.meta["mark"] = Mark(contexts.value(mark[0]), *mark[1:])
         node.meta["modes"] = modes
         node.meta["outputs"] = [self._output(node, i, out) for i, out in enumerate(outputs)]
         if implicit:

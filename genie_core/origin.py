@@ -7,9 +7,13 @@ from types import FrameType
 
 import torch
 
+from genie_core.numbering import Numbering
+
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PLUGINS = os.path.join(os.path.dirname(os.path.dirname(_OURS)), "genie_plugins") + os.sep
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
+
+origins = Numbering("")
 
 
 def describe(frame: FrameType | None) -> str:

@@ -25,6 +25,8 @@ import torch.fx
 
 from genie_core import _native, protocol
 from genie_core.graph import (
+    FORMATS,
+    LAYOUTS,
     STEPS,
     Geometry,
     GraphBuilder,
@@ -37,15 +39,8 @@ from genie_core.graph import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CODES: dict[Any, int] = {
-    torch.strided: 0,
-    torch.contiguous_format: 0,
-    torch.preserve_format: 1,
-    torch.channels_last: 2,
-    torch.channels_last_3d: 3,
-}
-
-
+_CODES = {value: code for kind in (LAYOUTS, FORMATS) for code, value in enumerate(kind)}
+_LITERALS = {bool: 7, int: 3, float: 5, str: 8}
 _DEFAULT_MODES = _native.dtype_code(torch.float32)
 
 
@@ -59,12 +54,10 @@ class EncodedProgram:
 
 
 def encode_program(
-    sealed: _native.Sealed,
-    origin_text: Callable[[int], str],
-    annotate: Callable[[torch.fx.Graph], None],
+    sealed: _native.Sealed, annotate: Callable[[torch.fx.Graph], None]
 ) -> EncodedProgram:
     """Build the graph of a trace seen for the first time, have it annotated, and encode it."""
-    graph = GraphBuilder(sealed, origin_text).build()
+    graph = GraphBuilder(sealed).build()
     annotate(graph)
     return encode_graph(graph, sealed)
 
@@ -169,14 +162,8 @@ class _Encoder:
 def _constant(arg: Any) -> list[Any]:
     if arg is None:
         return [0]
-    if isinstance(arg, bool):
-        return [7, arg]
-    if isinstance(arg, int):
-        return [3, arg]
-    if isinstance(arg, float):
-        return [5, arg]
-    if isinstance(arg, str):
-        return [8, arg]
     if isinstance(arg, torch.device):
         return [10]
+    if type(arg) in _LITERALS:
+        return [_LITERALS[type(arg)], arg]
     return [3, _CODES[arg]]

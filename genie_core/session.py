@@ -74,10 +74,10 @@ class Session:
         Raises `ConnectionFailed`, `SettingsError` for what is no address, or `ProtocolError` for a
         peer of another protocol or torch.
         """
+        settings = Settings.from_env()  # a bad variable is named before anything else happens
         scheme, found, _ = url.partition("://")
         if not found:
             raise SettingsError("address", url, "give one such as tcp://host:7070 or inproc://")
-        settings = Settings.from_env()
         channel = plugins.hook.genie_open_transport(url=url, settings=settings)
         if channel is None:
             reason = f"no transport plugin opens {scheme}:// addresses; see `genie plugins`"
@@ -149,10 +149,8 @@ class Session:
         return None
 
     def _define(self, sealed: _native.Sealed) -> None:
-        from genie_core.dispatcher import dispatcher
-
         try:
-            program = encode_program(sealed, dispatcher.origin_text, self._annotate)
+            program = encode_program(sealed, self._annotate)
         except BaseException:
             _native.forget_program(self._device, sealed.program)
             raise

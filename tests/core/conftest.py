@@ -90,8 +90,8 @@ def flow(embedded: Flow, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flow]:
     genie_core.reset_stats(embedded.device)
     encode = session.encode_program
 
-    def noting(sealed: Any, origin_text: Any, annotate: Any) -> Any:
-        program = encode(sealed, origin_text, annotate)
+    def noting(sealed: Any, annotate: Any) -> Any:
+        program = encode(sealed, annotate)
         embedded.defined.append(program.name)
         return program
 

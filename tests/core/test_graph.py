@@ -71,9 +71,9 @@ def built(flow: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graphs]:
     found = Graphs()
     encode = session.encode_program
 
-    def noting(sealed: Any, origin_text: Callable[[int], str], annotate: Any) -> Any:
-        found.seen.append(GraphBuilder(sealed, origin_text).build())
-        return encode(sealed, origin_text, annotate)
+    def noting(sealed: Any, annotate: Any) -> Any:
+        found.seen.append(GraphBuilder(sealed).build())
+        return encode(sealed, annotate)
 
     monkeypatch.setattr(session, "encode_program", noting)
     return found
