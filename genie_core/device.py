@@ -46,7 +46,6 @@ def register() -> None:
             return
         compat.check_build(_native.build_info()["torch"])
         compat.name_device(sys.modules[__name__])
-        compat.refuse_dlpack()
         _native.register_device()
         _native.set_host(dispatcher)
         dispatcher.count_devices()
