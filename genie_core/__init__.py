@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 
 # Names come on first use: `import torch` pays for this module at each start.
 _HOMES = {
-    "Channel": "contracts",
-    "Executor": "contracts",
-    "GenieError": "errors",
-    "Listener": "contracts",
-    "Stats": "values",
-    "TensorSpec": "values",
-    "connect": "device",
-    "hookimpl": "hookspecs",
-    "reset_stats": "device",
-    "stats": "device",
-    "synchronize": "device",
+    "contracts": ("Channel", "Executor", "Listener"),
+    "device": ("connect", "reset_stats", "stats", "synchronize"),
+    "errors": ("GenieError",),
+    "hookspecs": ("hookimpl",),
+    "values": ("Stats", "TensorSpec"),
 }
 
 __all__ = [
@@ -51,11 +45,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name not in _HOMES:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOMES[name] == "device":
+    if home == "device":
         importlib.import_module("torch")  # whole, before its autoload looks for the device
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 

@@ -11,7 +11,7 @@ import attrs
 from genie_core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _SWITCH = {"": False, "0": False, "false": False, "no": False, "off": False} | {
@@ -21,36 +21,6 @@ _SWITCH = {"": False, "0": False, "false": False, "no": False, "off": False} | {
     "on": True,
 }
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
-
-
-@attrs.frozen
-class Settings:
-    """What a user may set for one process; see `VARIABLES` for where each comes from.
-
-    `connect_timeout` is in seconds, `max_message` in bytes. `plugins` is None where all
-    installed plugins may load.
-    """
-
-    devices: tuple[str, ...] = ("inproc://",)
-    plugins: tuple[str, ...] | None = None
-    block_plugins: tuple[str, ...] = ()
-    trace_hooks: bool = False
-    log: str = "warning"
-    connect_timeout: float = 10.0
-    max_message: int = 8 << 30
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read the `GENIE_…` variables of `environ`; unset and empty ones keep their default.
-
-        Raises `SettingsError`, which names the variable, its value and what is allowed.
-        """
-        found: dict[str, Any] = {}
-        for field, (variable, parse) in VARIABLES.items():
-            text = environ.get(variable, "").strip()
-            if text:
-                found[field] = parse(variable, text)
-        return cls(**found)
 
 
 def _names(variable: str, text: str) -> tuple[str, ...]:
@@ -102,13 +72,36 @@ def _size(variable: str, text: str) -> int:
     return int(text)
 
 
-VARIABLES = {
-    "devices": ("GENIE_DEVICES", _devices),
-    "plugins": ("GENIE_PLUGINS", _names),
-    "block_plugins": ("GENIE_BLOCK_PLUGINS", _names),
-    "trace_hooks": ("GENIE_TRACE_HOOKS", _switch),
-    "log": ("GENIE_LOG", _level),
-    "connect_timeout": ("GENIE_CONNECT_TIMEOUT", _seconds),
-    "max_message": ("GENIE_MAX_MESSAGE", _size),
-}
-"""Each setting's environment variable, and the function that checks and converts its text."""
+def _setting(variable: str, parse: Callable[[str, str], Any], *, default: Any) -> Any:
+    return attrs.field(default=default, metadata={"variable": variable, "parse": parse})
+
+
+@attrs.frozen
+class Settings:
+    """What a user may set for one process, each by an environment variable.
+
+    `connect_timeout` is in seconds, `max_message` in bytes. `plugins` is None where all
+    installed plugins may load.
+    """
+
+    devices: tuple[str, ...] = _setting("GENIE_DEVICES", _devices, default=("inproc://",))
+    plugins: tuple[str, ...] | None = _setting("GENIE_PLUGINS", _names, default=None)
+    block_plugins: tuple[str, ...] = _setting("GENIE_BLOCK_PLUGINS", _names, default=())
+    trace_hooks: bool = _setting("GENIE_TRACE_HOOKS", _switch, default=False)
+    log: str = _setting("GENIE_LOG", _level, default="warning")
+    connect_timeout: float = _setting("GENIE_CONNECT_TIMEOUT", _seconds, default=10.0)
+    max_message: int = _setting("GENIE_MAX_MESSAGE", _size, default=8 << 30)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the `GENIE_…` variables of `environ`; unset and empty ones keep their default.
+
+        Raises `SettingsError`, which names the variable, its value and what is allowed.
+        """
+        found: dict[str, Any] = {}
+        for field in attrs.fields(cls):
+            variable = field.metadata["variable"]
+            text = environ.get(variable, "").strip()
+            if text:
+                found[field.name] = field.metadata["parse"](variable, text)
+        return cls(**found)
