@@ -105,8 +105,11 @@ class Dispatcher:
         return self.session(device).flush(REASONS[reason])
 
     def read(self, device: int, *view: Any) -> None:
-        """Fetch a view of a value, described as `Session.read` takes it."""
-        self.session(device).read(*view)
+        """Fetch a view of a value: the fields of `protocol.Read`, then the buffer to fill."""
+        from genie_core.protocol import Read
+
+        *fields, target = view
+        self.session(device).read(Read(*fields), target)
 
     def put(self, device: int, value: int, data: memoryview) -> None:
         """Send bytes as a new value."""

@@ -39,21 +39,6 @@ class PluginError(GenieError):
 
 
 @attrs.define(slots=False, eq=False)
-class DuplicatePluginError(GenieError):
-    """Two distributions offer a plugin of one name; the first on `sys.path` is kept."""
-
-    plugin: str
-    kept: str
-    refused: str
-
-    def __str__(self) -> str:
-        return (
-            f"two plugins are named {self.plugin!r}: the one of {self.kept} is used, the one of "
-            f"{self.refused} is refused. Uninstall one of them, or rename its entry point"
-        )
-
-
-@attrs.define(slots=False, eq=False)
 class OpRaised(GenieError):
     """A hook ran the user's op and the op itself raised: the caller gets `error` as it is.
 

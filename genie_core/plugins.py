@@ -16,7 +16,7 @@ import pluggy
 from stevedore import NamedExtensionManager
 
 from genie_core import hookspecs
-from genie_core.errors import DuplicatePluginError, GenieError, OpRaised, PluginError
+from genie_core.errors import GenieError, OpRaised, PluginError
 from genie_core.log import get_logger
 from genie_core.settings import Settings
 
@@ -52,7 +52,7 @@ class PluginManager:
         """Every plugin found, blocked and broken ones too, and those asked for but not there."""
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
-        self._pluggy.add_hookcall_monitoring(_before_call, _after_call)
+        self._pluggy.add_hookcall_monitoring(lambda *_: None, _after_call)  # it wants the pair
 
     @property
     def hook(self) -> Any:
@@ -97,8 +97,8 @@ class PluginManager:
             return Plugin(name, module, "blocked", blocked)
         for other in self.plugins:
             if other.name == name and other.state == "loaded":
-                twins = str(_duplicate(name, other.module, module))
-                return _not_loaded(name, module, "duplicate", twins)
+                why = _twins(name, other.module, module)
+                return _not_loaded(name, module, "duplicate", why)
         try:
             return Plugin(name, module, hooks=self._register(point))
         except PluginError as error:  # its row names the plugin already
@@ -197,14 +197,17 @@ def _not_loaded(name: str, module: str, state: State, reason: str) -> Plugin:
     return Plugin(name, module, state, reason)
 
 
-def _duplicate(name: str, kept: str, refused: str) -> DuplicatePluginError:
+def _twins(name: str, kept: str, refused: str) -> str:
     dists = distributions()
 
     def label(module: str) -> str:
         dist = dists.get((name, module))
         return f"{dist.name} {dist.version} ({module})" if dist else module
 
-    return DuplicatePluginError(name, label(kept), label(refused))
+    return (
+        f"two plugins are named {name!r}: the one of {label(kept)} is used, the one of "
+        f"{label(refused)} is refused. Uninstall one of them, or rename its entry point"
+    )
 
 
 def _brief(error: BaseException) -> str:
@@ -212,10 +215,6 @@ def _brief(error: BaseException) -> str:
 
 
 # --- what happens around each hook call ------------------------------------------------------
-
-
-def _before_call(_hook: str, _impls: Hooks, _kwargs: Mapping[str, Any]) -> None:
-    """Nothing to do before; pluggy wants the pair."""
 
 
 def _after_call(

@@ -17,7 +17,7 @@ The forms of :class:`genie_core.protocol.ProgramCode`:
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import attrs
 import torch
@@ -29,15 +29,11 @@ from genie_core.graph import (
     LAYOUTS,
     STEPS,
     Geometry,
-    GraphBuilder,
     Semantics,
     complex_number,
     host_scalar,
     parameters,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _CODES = {value: code for kind in (LAYOUTS, FORMATS) for code, value in enumerate(kind)}
 _LITERALS = {bool: 7, int: 3, float: 5, str: 8}
@@ -51,15 +47,6 @@ class EncodedProgram:
     code: bytes
     name: bytes
     origins: list[str]
-
-
-def encode_program(
-    sealed: _native.Sealed, annotate: Callable[[torch.fx.Graph], None]
-) -> EncodedProgram:
-    """Build the graph of a trace seen for the first time, have it annotated, and encode it."""
-    graph = GraphBuilder(sealed).build()
-    annotate(graph)
-    return encode_graph(graph, sealed)
 
 
 def encode_graph(graph: torch.fx.Graph, sealed: _native.Sealed) -> EncodedProgram:

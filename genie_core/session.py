@@ -19,8 +19,9 @@ from genie_core.errors import (
     RemoteError,
     SettingsError,
 )
+from genie_core.graph import GraphBuilder
 from genie_core.log import get_logger
-from genie_core.program import encode_program
+from genie_core.program import encode_graph
 from genie_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -149,16 +150,16 @@ class Session:
         return None
 
     def _define(self, sealed: _native.Sealed) -> None:
+        """Make a program of a trace seen for the first time."""
         try:
-            program = encode_program(sealed, self._annotate)
+            graph = GraphBuilder(sealed).build()
+            self._tell("genie_annotate", graph=graph)
+            program = encode_graph(graph, sealed)
         except BaseException:
             _native.forget_program(self._device, sealed.program)
             raise
         self._origins[sealed.program] = program.origins
         self._outbox.append(protocol.Define(sealed.program, program.name, program.code))
-
-    def _annotate(self, graph: torch.fx.Graph) -> None:
-        self._tell("genie_annotate", graph=graph)
 
     def _tell(self, hook: str, **arguments: Any) -> None:
         """Call a hook of each plugin; what a broken one does not say costs nobody his values."""
@@ -188,19 +189,10 @@ class Session:
 
     # Values ----------------------------------------------------------------------------------
 
-    def read(
-        self,
-        value: int,
-        dtype: int,
-        size: list[int],
-        stride: list[int],
-        offset: int,
-        flags: int,
-        target: memoryview,
-    ) -> None:
-        """Copy the contiguous bytes of a view of `value` into `target`."""
+    def read(self, view: protocol.Read, target: memoryview) -> None:
+        """Copy the contiguous bytes of a view of a value into `target`."""
         with self._lock:
-            self._ask(protocol.Read(value, dtype, size, stride, offset, flags), protocol.Data)
+            self._ask(view, protocol.Data)
             data = self._received[1] if len(self._received) == 2 else b""
             if len(data) != len(target):
                 raise ProtocolError(f"{len(data)} bytes came for a read of {len(target)}", self.url)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from genie_core import session
 from genie_core.dispatcher import dispatcher
-from genie_core.session import Session
 
 
 @attrs.frozen
@@ -26,30 +26,21 @@ class Op:
 def programs(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Op]]:
     """The ops of each program that is seen first during the test, in order, by its number."""
     found: dict[int, list[Op]] = {}
-    define = Session._define
+    encode = session.encode_graph
 
-    def noting(self: Session, sealed: Any) -> None:
-        graphs: list[Any] = []
-        annotate = self._annotate
-
-        def keep(graph: Any) -> None:
-            annotate(graph)
-            graphs.append(graph)
-
-        monkeypatch.setattr(self, "_annotate", keep)
-        define(self, sealed)
-        monkeypatch.setattr(self, "_annotate", annotate)
-        recorded = [node for node in graphs[0].nodes if "mark" in node.meta]
+    def noting(graph: torch.fx.Graph, sealed: Any) -> Any:
         found[sealed.program] = [
             Op(
                 node.meta["op"].removeprefix("aten::").partition(".")[0],
                 node.meta["genie"].phase,
                 node.meta["genie"].forward,
             )
-            for node in recorded
+            for node in graph.nodes
+            if "mark" in node.meta
         ]
+        return encode(graph, sealed)
 
-    monkeypatch.setattr(Session, "_define", noting)
+    monkeypatch.setattr(session, "encode_graph", noting)
     return found
 
 

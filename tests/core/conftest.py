@@ -88,13 +88,13 @@ def flow(embedded: Flow, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flow]:
     embedded.settle()
     embedded.defined.clear()
     genie_core.reset_stats(embedded.device)
-    encode = session.encode_program
+    encode = session.encode_graph
 
-    def noting(sealed: Any, annotate: Any) -> Any:
-        program = encode(sealed, annotate)
+    def noting(graph: Any, sealed: Any) -> Any:
+        program = encode(graph, sealed)
         embedded.defined.append(program.name)
         return program
 
-    monkeypatch.setattr(session, "encode_program", noting)
+    monkeypatch.setattr(session, "encode_graph", noting)
     yield embedded
     embedded.settle()

@@ -11,7 +11,6 @@ EXAMPLES = [
     (errors.SettingsError("GENIE_LOG", "x", "give one of a, b"), ["GENIE_LOG='x'", "give one of"]),
     (errors.PluginError("acme", "genie_cli", "KeyError: 1"), ["'acme'", "genie_cli", "KeyError"]),
     (errors.PluginError("acme", "", "import failed"), ["'acme' failed: import", "BLOCK_PLUGINS"]),
-    (errors.DuplicatePluginError("acme", "one 1", "two 2"), ["one 1 is used", "two 2 is refused"]),
     (errors.OpRaised(IndexError("no")), ["IndexError: no"]),
     (errors.ConnectionFailed("tcp://a:1", "refused"), ["tcp://a:1 (refused)", "genie serve"]),
     (errors.ConnectionLost("tcp://a:1"), ["tcp://a:1 is lost.", "start it again"]),

@@ -13,7 +13,7 @@ import torch.fx
 
 from genie_core import graph as graphs
 from genie_core import session
-from genie_core.graph import GraphBuilder, Semantics
+from genie_core.graph import Semantics
 
 CPU = torch.device("cpu")
 
@@ -69,13 +69,13 @@ def lie(tensor: torch.Tensor, node: torch.fx.Node) -> torch.Tensor:
 @pytest.fixture
 def built(flow: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graphs]:
     found = Graphs()
-    encode = session.encode_program
+    encode = session.encode_graph
 
-    def noting(sealed: Any, annotate: Any) -> Any:
-        found.seen.append(GraphBuilder(sealed).build())
-        return encode(sealed, annotate)
+    def noting(graph: torch.fx.Graph, sealed: Any) -> Any:
+        found.seen.append(graph)
+        return encode(graph, sealed)
 
-    monkeypatch.setattr(session, "encode_program", noting)
+    monkeypatch.setattr(session, "encode_graph", noting)
     return found
 
 

@@ -186,8 +186,8 @@ def test_the_second_of_two_plugins_with_one_name_is_refused(shelf, capsys):
     assert found["same", "first-dist"].state == "loaded"
     refused = found["same", "second-dist"]
     assert refused.state == "duplicate"
-    assert "first-dist 1.0 (plug_first)" in refused.reason
-    assert "second-dist 9 (plug_second)" in refused.reason
+    assert "first-dist 1.0 (plug_first) is used" in refused.reason
+    assert "second-dist 9 (plug_second) is refused" in refused.reason
     assert "plug_second" not in sys.modules
     assert "plugin.duplicate" in capsys.readouterr().err
 
