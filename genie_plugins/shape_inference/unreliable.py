@@ -23,6 +23,7 @@ _NAMES = frozenset(
         "aten::_fft_r2c",
         "aten::_fft_c2c",
         "aten::_fft_c2r",
+        "aten::_scaled_dot_product_flash_attention_backward",
         "aten::_linalg_eigh",
         "aten::_linalg_svd",
         "aten::linalg_eig",
@@ -47,6 +48,7 @@ _NAMES = frozenset(
         # a workspace of the kernel's own size, or none
         "aten::mkldnn_rnn_layer",
         "aten::mkldnn_rnn_layer_backward",
+        "genie::flash_attention",
         "genie::lstm_layer_for_training",
         # a target mask of another shape
         "aten::multilabel_margin_loss_forward",

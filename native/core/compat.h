@@ -59,6 +59,12 @@ inline constexpr auto nullopt = c10::nullopt;
 // scaled_dot_product_attention asks a per-device stub which kernel to use since 2.3 (as an op before).
 #define GENIE_SDP_STUB (GENIE_TORCH >= 206)
 
+// Before 2.2 the CPU's flash attention is the overload that CUDA has, ints among its results.
+#define GENIE_SDP_SHARED_FLASH (GENIE_TORCH < 202)
+
+// torch.func's wrappers hide that a tensor is PrivateUse1's in 2.1: composite ops get AutogradOther's key.
+#define GENIE_FUNC_HIDES_KEY (GENIE_TORCH < 206)
+
 // Compressed sparse layouts have a dispatch key for each backend since 2.4 or so.
 #define GENIE_SPARSE_CSR_KEY (GENIE_TORCH >= 206)
 

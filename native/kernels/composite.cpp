@@ -3,19 +3,15 @@
 #include "ops.h"
 
 #include "core/device.h"
-#include "core/geometry.h"
 #include "core/host.h"
 
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
-#if GENIE_SDP_STUB
-#include <ATen/native/transformers/attention.h>
-#endif
-
 namespace genie {
 
 bool on_cpu(const at::Tensor& tensor) {
+  if (!tensor.device().is_privateuseone()) return false;
   return host().executor_type(tensor.device().index()) == c10::DeviceType::CPU;
 }
 
@@ -65,36 +61,8 @@ bool has_compatible_shallow_copy_type(const at::Tensor& self, const at::Tensor& 
   return is_plain(self) && is_plain(from);
 }
 
-#if GENIE_SDP_STUB
-// The same metadata on the CPU, without memory behind it.
-at::Tensor cpu_twin(const at::Tensor& tensor) {
-  const c10::Storage storage(c10::make_intrusive<c10::StorageImpl>(
-      c10::StorageImpl::use_byte_size_t(), tensor.storage().nbytes(), at::DataPtr(nullptr, c10::Device(c10::kCPU)), nullptr, false));
-  auto twin = make_view_unchecked(storage, c10::DispatchKey::CPU, tensor.scalar_type(), 0, tensor.storage_offset(),
-                                  tensor.sizes(), tensor.strides());
-  if (tensor.requires_grad()) twin.set_requires_grad(true);
-  return twin;
-}
-
-// Which kernel scaled_dot_product_attention would take on the executor.
-int64_t choose_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                         const Optional<at::Tensor>& mask, double dropout_p, bool is_causal, Optional<double> scale,
-                         bool enable_gqa) {
-  constexpr int64_t kMath = 0;
-  if (!on_cpu(query)) return kMath;
-  const auto twin_mask = mask && mask->defined() ? Optional<at::Tensor>(cpu_twin(*mask)) : Optional<at::Tensor>();
-  return at::_fused_sdp_choice(cpu_twin(query), cpu_twin(key), cpu_twin(value), twin_mask, dropout_p, is_causal, scale, enable_gqa);
-}
-#endif
-
 }  // namespace
 }  // namespace genie
-
-#if GENIE_SDP_STUB
-namespace at::native {
-REGISTER_PRIVATEUSE1_DISPATCH(_fused_sdp_choice_stub, &genie::choose_attention)
-}
-#endif
 
 TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, m) {
   m.impl("dropout", TORCH_FN(genie::dropout));

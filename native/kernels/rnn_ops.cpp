@@ -242,6 +242,9 @@ TORCH_LIBRARY_IMPL(genie, CPU, m) {
 
 // Composite ops: one kernel where gradients may be wanted, the same in inference mode.
 TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, m) { genie::implement(m); }
+#if GENIE_FUNC_HIDES_KEY
+TORCH_LIBRARY_IMPL(aten, AutogradOther, m) { genie::implement(m); }
+#endif
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   genie::implement(m);
