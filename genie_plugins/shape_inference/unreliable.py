@@ -82,6 +82,10 @@ _SHORT_NAMES = frozenset(
     {"aten::native_layer_norm", "aten::native_group_norm", "aten::_batch_norm_with_update"}
 )
 _SHORT = (torch.bfloat16, torch.float16)
+# Meta kernels of 2.1 let these write what the operand's dtype cannot hold.
+_IN_PLACE_ARITHMETIC = frozenset(
+    f"aten::{op}_.{other}" for op in ("add", "sub", "mul", "div") for other in ("Tensor", "Scalar")
+)
 _BY_TENSOR: dict[str, Callable[[torch.Tensor], bool]] = {
     # strides in another order
     "aten::index.Tensor": lambda tensor: not tensor.is_contiguous(),
@@ -95,6 +99,8 @@ def is_unreliable(call: OpCall) -> bool:
     base, _, _ = call.name.partition(".")
     if base in _NAMES or call.name in _KEEP_SHAPE or _lacks_a_tensor(call):
         return True
+    if call.name in _IN_PLACE_ARITHMETIC and _would_promote(call):
+        return True
     if call.name in _BY_TENSOR and _BY_TENSOR[call.name](call.arguments()[0][0]):
         return True
     op = operator(call.name)
@@ -105,6 +111,15 @@ def is_unreliable(call: OpCall) -> bool:
     if not any(tensor.dtype in _SHORT for tensor in tensors):
         return False
     return not pointwise or any(map(_is_expanded, tensors))
+
+
+def _would_promote(call: OpCall) -> bool:
+    """Whether the result has a dtype that the operand cannot be given: an error of the kernel's."""
+    operand, other = call.arguments()[0][:2]
+    result = torch.result_type(operand, other)
+    if call.name.startswith("aten::div_") and torch.can_cast(result, torch.int64):
+        result = torch.float32  # a quotient of integers
+    return not torch.can_cast(result, operand.dtype)
 
 
 def has_out(name: str) -> bool:

@@ -334,3 +334,29 @@ def test_an_out_keeps_its_strides_or_gets_the_real_kernels(
         return found
 
     assert difference(work(torch.device("cpu")), work(device)) == ""
+
+
+def test_lists_of_tensors_are_asked_about_once_at_most(flow: Any) -> None:
+    tensors = [torch.ones(3, device=flow.device), torch.ones(2, 2, device=flow.device)]
+
+    def work() -> list[torch.Tensor]:
+        torch._foreach_div_(tensors, [2.0, 4.0])
+        return torch._foreach_sigmoid(torch._foreach_mul(tensors, [2.0, 3.0]))
+
+    work()
+    found: list[Any] = []
+    grown = flow.during(lambda: found.extend(work() for _ in range(3)))
+    assert "unknown_shape" not in grown["flushes"]
+    assert torch.equal(found[-1][1].cpu(), torch.full((2, 2), 3 / 4**4).sigmoid())
+
+
+@pytest.mark.parametrize("op", ["add_", "sub_", "mul_", "div_"])
+def test_a_result_that_the_operand_cannot_hold_is_an_error_at_the_call(
+    op: str, device: torch.device
+) -> None:
+    said = []
+    for where in (torch.device("cpu"), device):
+        with pytest.raises(RuntimeError, match="can't be cast") as raised:
+            getattr(torch.ones(2, device=where, dtype=torch.int64), op)(0.5)
+        said.append(str(raised.value).splitlines()[0])
+    assert said[0] == said[1]
