@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -127,7 +128,11 @@ def test_gradients_accumulate(device: torch.device) -> None:
 
 
 def test_checkpointed_activations(device: torch.device) -> None:
-    from torch.utils.checkpoint import checkpoint
+    from torch.utils.checkpoint import checkpoint, set_device_states
+
+    cuda_only = "device_type" not in inspect.signature(set_device_states).parameters
+    if cuda_only and device.type != "cpu":
+        pytest.skip("this torch's checkpoint takes every device's random state for CUDA's")
 
     def run(where: torch.device) -> list[Any]:
         torch.manual_seed(0)

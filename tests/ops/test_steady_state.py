@@ -54,9 +54,11 @@ def test_no_python_frame_per_op(device: torch.device) -> None:
         x = x * w
         x[0].view(2, 4).detach().softmax(-1)
 
+    # Flushes here, so that a trace has begun with these ops, and none falls into what is watched.
+    torch.ones(1).to(device).cpu()
     for _ in range(3):
         ops()
-    torch.ones(1).to(device).cpu()  # a flush here, so that none falls into what is watched
+    torch.ones(1).to(device).cpu()
     assert frames_of_genie(ops) == []
 
 

@@ -87,7 +87,21 @@ def view(scene: Scene) -> None:
     scene.new(scene.pick(_VIEWS)(scene, name))
 
 
+def _slice_error(device: str) -> str:
+    try:
+        torch.zeros((), device=device)[0:]
+    except IndexError as error:
+        return str(error)
+    return ""
+
+
+# Old releases look at the sizes in another order where the device is neither CPU nor CUDA.
+_SCALARS_REFUSE_SLICES_ALIKE = _slice_error("cpu") == _slice_error("meta")
+
+
 def _slice(scene: Scene, name: str) -> str:
+    if not _SCALARS_REFUSE_SLICES_ALIKE and scene[name].dim() == 0:
+        return f"{name}[...]"
     bounds = (f"{scene.number(0, 2)}:", f":{scene.number(-2, 3)}", "::2", "1:3")
     index = ["..."] if scene.chance(4) else []
     index += [scene.pick(bounds) for _ in range(scene.number(1, 2))]

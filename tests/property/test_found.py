@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+import torch
 from property import lockstep
-
-if TYPE_CHECKING:
-    import torch
 
 CHANNELS_LAST = ".to(dev).to(memory_format=torch.channels_last)"
 
@@ -81,6 +77,9 @@ FOUND = {
         "t0 = data((4,), torch.float64, 7).to(dev)",
         "t1 = torch.zeros((1,), dtype=torch.float64, device=dev).expand(4)",
         "t1.set_(t0.untyped_storage())",
+    ),
+    "set_ looks whether the storage suffices": (
+        "t0 = data((4,), torch.float64, 7).to(dev)",
         "t2 = t0[:2]",
         "t2.set_(t2.untyped_storage(), 3, (2,), (1,))",
     ),
@@ -102,8 +101,20 @@ FOUND = {
 }
 
 
+def set_is_checked() -> bool:
+    whole = torch.zeros(4)
+    part = whole[:2]
+    try:
+        part.set_(whole.untyped_storage(), 3, (2,), (1,))
+    except RuntimeError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_found(name: str, device: torch.device) -> None:
+    if "set_ looks" in name and not set_is_checked():
+        pytest.skip("this torch's set_ leaves a CPU tensor past the end of its storage")
     lockstep.run(list(FOUND[name]), device)
 
 
