@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 @genie_core.hookimpl(trylast=True)  # a third party's rule for its op comes first
 def genie_infer_outputs(call: OpCall) -> Any:
     """Infer by the op's own meta kernel (native), else under FakeTensor."""
+    from genie_plugins.shape_inference.refused import is_refused
     from genie_plugins.shape_inference.unreliable import has_out, is_unreliable
 
-    if is_unreliable(call):
+    if is_unreliable(call) or is_refused(call):
         # How an `out=` is resized cannot be learnt: it is the one argument that differs next time.
         return None if has_out(call.name) else call.ask_once()
     specs = call.infer_meta()

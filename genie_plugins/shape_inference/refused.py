@@ -1,0 +1,51 @@
+"""Calls that a kernel refuses by their shapes or dtypes, and its meta kernel does not.
+
+The executor is asked, so that it raises at the call rather than at a later read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genie_core.graph import parameters
+
+if TYPE_CHECKING:
+    from genie_core._native import OpCall
+
+
+def _other_rank(given: dict[str, Any]) -> bool:
+    return bool(given["source"].dim() != given["self"].dim())
+
+
+def _other_mask(given: dict[str, Any]) -> bool:
+    return bool(given["mask"].dtype != torch.bool)
+
+
+def _other_dtype(given: dict[str, Any]) -> bool:
+    return {given["min"].dtype, given["max"].dtype} != {given["self"].dtype}
+
+
+_RULES: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "aten::aminmax.out": _other_dtype,
+    "aten::as_strided_scatter": lambda given: True,  # noqa: ARG005 - rare, and its bounds intricate
+    "aten::bucketize.Tensor": lambda given: bool(given["boundaries"].dim() != 1),
+    "aten::complex.out": lambda given: bool(given["out"].dtype != given["real"].dtype.to_complex()),
+    "aten::index_add": _other_rank,
+    "aten::index_add_": _other_rank,
+    "aten::masked_scatter": _other_mask,
+    "aten::masked_scatter_": _other_mask,
+    "aten::multinomial": lambda given: bool(given["self"].shape[-1:] > (1 << 24,)),
+}
+
+
+def is_refused(call: OpCall) -> bool:
+    """Whether the kernel may well raise."""
+    rule = _RULES.get(call.name)
+    if rule is None:
+        return False
+    args, kwargs = call.arguments()
+    names = (name for name, _, _ in parameters(call.name))
+    return rule(dict(zip(names, args, strict=False)) | kwargs)
