@@ -275,11 +275,24 @@ std::vector<at::Tensor> written_lists(const OpInfo& info, const torch::jit::Stac
   return found;
 }
 
-// A composite op whose device argument points elsewhere is the composite's business.
 bool leaves_device(const OpInfo& info, const torch::jit::Stack& stack, size_t first) {
   for (size_t i = 0; i < info.args.size(); ++i) {
     const auto& item = stack[first + i];
     if (item.isDevice() && !item.toDevice().is_privateuseone()) return true;
+    if (info.written[i] && item.isTensor() && item.toTensor().defined() && item.toTensor().is_cpu()) return true;
+  }
+  return false;
+}
+
+// A composite op whose result is to be elsewhere is the composite's business.
+bool run_composite(const OpInfo& info, const c10::OperatorHandle& op, torch::jit::Stack* stack, size_t first) {
+  using c10::DispatchKey;
+  if (!leaves_device(info, *stack, first)) return false;
+  for (const auto key : {DispatchKey::CompositeExplicitAutograd, DispatchKey::CompositeExplicitAutogradNonFunctional,
+                         DispatchKey::CompositeImplicitAutograd}) {
+    if (!op.hasKernelForDispatchKey(key)) continue;
+    op.callBoxedForDispatchKey(key, *stack);
+    return true;
   }
   return false;
 }
@@ -356,7 +369,7 @@ void record_op(const c10::OperatorHandle& op, torch::jit::Stack* stack, bool cou
   const size_t arguments = info.args.size();
   const size_t first = stack->size() - arguments;
   if (info.uploads_indices) upload_indices(info, stack, first);
-  if (leaves_device(info, *stack, first)) return op.callBoxedForDispatchKey(c10::DispatchKey::CPU, *stack);
+  if (run_composite(info, op, stack, first)) return;
   if (info.bumps_versions && !counted) {
     const auto written = written_lists(info, *stack, first);
     record_op(op, stack, true);
