@@ -31,14 +31,14 @@ at::Tensor with_bias(const at::Tensor& gates, const Optional<at::Tensor>& bias) 
 }
 
 // PyTorch gives accelerators fused cells, which the CPU has no kernels for. These are the CPU's formulas;
-// autograd differentiates them, so the workspace stays empty.
+// autograd differentiates them, so nothing reads the workspaces, which have the shapes of cuda's.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> lstm_cell(const at::Tensor& input_gates, const at::Tensor& hidden_gates,
                                                          const at::Tensor& cx, const Optional<at::Tensor>& input_bias,
                                                          const Optional<at::Tensor>& hidden_bias) {
   const auto gates = (with_bias(hidden_gates, hidden_bias) + with_bias(input_gates, input_bias)).chunk(4, 1);
   const auto cy = gates[1].sigmoid() * cx + gates[0].sigmoid() * gates[2].tanh();
   const auto hy = gates[3].sigmoid() * cy.tanh();
-  return {hy, cy, at::empty({0}, cx.options())};
+  return {hy, cy, at::empty_like(input_gates)};
 }
 
 std::tuple<at::Tensor, at::Tensor> gru_cell(const at::Tensor& input_gates, const at::Tensor& hidden_gates,
@@ -49,7 +49,7 @@ std::tuple<at::Tensor, at::Tensor> gru_cell(const at::Tensor& input_gates, const
   const auto reset = (from_hidden[0] + from_input[0]).sigmoid();
   const auto update = (from_hidden[1] + from_input[1]).sigmoid();
   const auto fresh = (from_input[2] + from_hidden[2] * reset).tanh();
-  return {(hx - fresh) * update + fresh, at::empty({0}, hx.options())};
+  return {(hx - fresh) * update + fresh, at::empty({hx.size(0), hx.size(1) * 5}, hx.options())};
 }
 
 // Lets Module.to() move parameters in place, as it does for cuda: optimizers and tied weights keep

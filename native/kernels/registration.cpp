@@ -19,7 +19,8 @@ namespace {
 bool is_kept(const std::string& name) {
   static const std::set<std::string> kept = {
       "aten::_to_copy", "aten::_unsafe_view", "aten::copy_", "aten::detach_", "aten::lift", "aten::lift_fresh",
-      "aten::resize_as_", "aten::set_data", "aten::_fw_primal", "aten::_make_dual", "aten::_pin_memory",
+      "aten::resize_as_", "aten::set_data", "aten::_fw_primal", "aten::_make_dual",
+      "aten::_fw_primal_copy", "aten::_make_dual_copy", "aten::_pin_memory",
       "aten::_lazy_clone", "aten::_has_same_storage_numel", "aten::_copy_from", "aten::_resize_output_",
       "aten::_pack_padded_sequence", "aten::squeeze_", "aten::t_", "aten::transpose_", "aten::unsqueeze_", "aten::as_strided_", "aten::unsafe_split", "aten::unsafe_split_with_sizes", "aten::_new_zeros_with_same_feature_meta",
       "aten::sparse_coo_tensor", "aten::to_sparse", "aten::to_dense", "aten::_to_dense"};
