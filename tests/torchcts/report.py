@@ -7,6 +7,8 @@ import re
 from collections import Counter
 
 import attrs
+import journal
+import reasons
 
 
 @attrs.frozen
@@ -16,26 +18,17 @@ class Result:
     template: str
     part: str
     name: str  # operators/test_misc.py::test_x[dtype0]
-    status: str
     message: str
-
-    @property
-    def failed(self) -> bool:
-        """Whether it failed, crashed or hung."""
-        return self.status != "PASS"
+    failed: bool
 
 
 def load(template: str, part: str, folder: pathlib.Path) -> list[Result]:
     """The executed tests of one part; none if it was not run."""
-    from torchcts.core.result_artifacts import load_result_artifact
-
-    found = []
-    for path in (folder / "results").glob("*_latest.json"):
-        for name, result in load_result_artifact(path)["results"].items():
-            short = name.rpartition("torchcts/")[2]
-            message = str(result.get("error_message") or result.get("error_type") or "")
-            found.append(Result(template, part, short, result["status"], message))
-    return [result for result in found if result.status != "SKIP"]
+    return [
+        Result(template, part, name.rpartition("torchcts/")[2], entry.message, entry.failed)
+        for name, entry in journal.read(folder / "journal.jsonl").items()
+        if entry.status != "SKIP"
+    ]
 
 
 def pass_rate(found: list[Result]) -> float:
@@ -43,8 +36,8 @@ def pass_rate(found: list[Result]) -> float:
     return sum(not result.failed for result in found) / max(1, len(found))
 
 
-def as_markdown(found: list[Result], alike: set[str]) -> str:
-    """The page; `alike` are the tests that fail on the plain CPU, too."""
+def as_markdown(found: list[Result], on_cpu: dict[str, bool]) -> str:
+    """The page; `on_cpu` says of the failing tests which fail on the plain CPU, too."""
     import torch
     import torchcts
 
@@ -63,24 +56,26 @@ def as_markdown(found: list[Result], alike: set[str]) -> str:
         "",
         "| template | part | executed | pass | fail | of these, fail on the plain CPU too |",
         "|---|---|---|---|---|---|",
-        *_counts(found, alike),
+        *_counts(found, on_cpu),
     ]
     if failing:
-        lines += ["", "## What fails", "", *_EXEMPTIONS, "", "| test | the plain CPU | it says |"]
-        lines += ["|---|---|---|", *(_row(result, alike) for result in failing)]
+        lines += ["", "## What fails, and why", "", *_EXEMPTIONS, ""]
+        lines += ["| why | tests |", "|---|---|", *_whys(failing, on_cpu)]
+        lines += ["", "| test | why | it says |"]
+        lines += ["|---|---|---|", *(_row(result, on_cpu) for result in failing)]
     return "\n".join([*lines, ""])
 
 
 _EXEMPTIONS = (
-    "TorchCTS lets the CPU off some of its tests, by name. “fails too” is said of a test that,",
-    "without that exemption, fails on `--device cpu`: the executor's kernel is PyTorch's own.",
+    "TorchCTS lets the CPU off some of its tests, by name. “the CPU’s kernel” is said of a test",
+    "that, without that exemption, fails on `--device cpu`, too.",
 )
 
 
-def _counts(found: list[Result], alike: set[str]) -> list[str]:
+def _counts(found: list[Result], on_cpu: dict[str, bool]) -> list[str]:
     executed = Counter((r.template, r.part) for r in found)
     failed = Counter((r.template, r.part) for r in found if r.failed)
-    same = Counter((r.template, r.part) for r in found if r.failed and r.name in alike)
+    same = Counter((r.template, r.part) for r in found if r.failed and on_cpu.get(r.name))
     return [
         f"| {template} | {part} | {count} | {count - failed[template, part]}"
         f" | {failed[template, part]} | {same[template, part]} |"
@@ -88,9 +83,14 @@ def _counts(found: list[Result], alike: set[str]) -> list[str]:
     ]
 
 
-def _row(result: Result, alike: set[str]) -> str:
-    verdict = "fails too" if result.name in alike else "passes"
-    return f"| `{result.name}` | {verdict} | {_tidy(result.message)} |"
+def _whys(failing: list[Result], on_cpu: dict[str, bool]) -> list[str]:
+    counted = Counter(reasons.why(r.name, r.message, on_cpu) for r in failing)
+    return [f"| {why} | {count} |" for why, count in counted.most_common()]
+
+
+def _row(result: Result, on_cpu: dict[str, bool]) -> str:
+    why = reasons.why(result.name, result.message, on_cpu)
+    return f"| `{result.name}` | {why} | {_tidy(result.message)} |"
 
 
 def _tidy(message: str) -> str:
