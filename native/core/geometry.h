@@ -9,7 +9,9 @@
 
 namespace genie {
 
-enum GeometryFlags : uint8_t { kConj = 1, kNeg = 2, kWrapped = 4 };
+// kTwin: another tensor than the one that a call named first with the same geometry. Kernels that look
+// whether they write to what they read, or resize it, ask for identity.
+enum GeometryFlags : uint8_t { kConj = 1, kNeg = 2, kWrapped = 4, kTwin = 8 };
 
 struct Geometry {
   at::ScalarType dtype = at::ScalarType::Float;

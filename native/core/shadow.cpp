@@ -2,6 +2,8 @@
 
 #include <ATen/core/LegacyTypeDispatch.h>
 
+#include <unordered_map>
+
 namespace genie {
 namespace {
 
@@ -9,22 +11,26 @@ bool qualifies(at::ScalarType dtype, size_t nbytes) {
   return c10::isIntegralType(dtype, true) && nbytes <= kShadowLimit;
 }
 
-at::Tensor on_host(const at::Tensor& tensor) {
+using Twins = std::unordered_map<c10::TensorImpl*, at::Tensor>;
+
+at::Tensor on_host(const at::Tensor& tensor, Twins& twins) {
   if (!tensor.defined() || !tensor.device().is_privateuseone()) return tensor;
-  return make_view(value_of(*tensor.unsafeGetTensorImpl())->shadow, geometry_of(tensor));
+  auto& twin = twins[tensor.unsafeGetTensorImpl()];
+  if (!twin.defined()) twin = make_view(value_of(*tensor.unsafeGetTensorImpl())->shadow, geometry_of(tensor));
+  return twin;
 }
 
-c10::IValue on_host(const c10::IValue& value) {
-  if (value.isTensor()) return on_host(value.toTensor());
+c10::IValue on_host(const c10::IValue& value, Twins& twins) {
+  if (value.isTensor()) return on_host(value.toTensor(), twins);
   if (value.isDevice()) return c10::Device(c10::kCPU);
   if (value.isTensorList()) {
     auto list = value.toTensorVector();
-    for (auto& tensor : list) tensor = on_host(tensor);
+    for (auto& tensor : list) tensor = on_host(tensor, twins);
     return list;
   }
   if (value.isList() && !value.isIntList() && !value.isDoubleList() && !value.isBoolList()) {
     auto list = value.to<c10::List<c10::IValue>>().copy();
-    for (size_t i = 0; i < list.size(); ++i) list.set(i, on_host(list.get(i)));
+    for (size_t i = 0; i < list.size(); ++i) list.set(i, on_host(list.get(i), twins));
     return list;
   }
   return value;
@@ -49,8 +55,9 @@ void compute(const Signature& signature, const CallWriter& call, const torch::ji
              const Results& results) {
   const at::AutoDispatchBelowADInplaceOrView guard;
   torch::jit::Stack host_stack;
+  Twins twins;
   const size_t first = stack.size() - signature.op->args.size();
-  for (size_t i = first; i < stack.size(); ++i) host_stack.push_back(on_host(stack[i]));
+  for (size_t i = first; i < stack.size(); ++i) host_stack.push_back(on_host(stack[i], twins));
   std::vector<c10::StorageImpl*> operands;
   for (const auto& operand : call.operands) operands.push_back(operand.value->shadow.unsafeGetStorageImpl());
   signature.op->op.callBoxed(host_stack);

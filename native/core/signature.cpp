@@ -58,6 +58,20 @@ int aliased_argument(const c10::FunctionSchema& schema, size_t index) {
   return -1;
 }
 
+// Pointwise kernels neither mind a full overlap nor resize, except an `out=`.
+bool asks_identity(const c10::OperatorHandle& handle, const std::string& name) {
+  if (starts_with(name, "aten::_foreach_") || starts_with(name, "aten::_fused_") || name == "aten::copy_") return false;
+  for (const auto& argument : handle.schema().arguments()) {
+    if (argument.is_out()) return true;
+  }
+  return handle.schema().is_mutable() && !handle.hasTag(at::Tag::pointwise);
+}
+
+bool same_geometry(const c10::TensorImpl& a, const c10::TensorImpl& b) {
+  return a.dtype() == b.dtype() && a.storage_offset() == b.storage_offset() && a.sizes() == b.sizes() &&
+         a.strides() == b.strides() && a.is_conj() == b.is_conj() && a.is_neg() == b.is_neg();
+}
+
 [[noreturn]] void fail_device(const OpInfo& info, const at::Device& first, const at::Device& other) {
   TORCH_CHECK(false, "Expected all tensors to be on the same device, but found at least two devices, ",
               first, " and ", other, "! (in ", info.name, ")");
@@ -91,6 +105,7 @@ OpInfo::OpInfo(const c10::OperatorHandle& handle)
                 name.find("attention") != std::string::npos;
   const bool outs = handle.operator_name().overload_name.find("out") != std::string::npos;
   bumps_versions = (outs || starts_with(name, "aten::_foreach_")) && writes_list;
+  tells_twins = asks_identity(handle, name);
   random = handle.hasTag(at::Tag::nondeterministic_seeded);
   implicit_random = random && !has_generator;
   host_computable = !random && !has_generator && tensors_only && starts_with(name, "aten::");
@@ -229,12 +244,22 @@ void CallWriter::write_tensor(const OpInfo& info, const at::Tensor& tensor, bool
   const auto strides = impl->strides();
   const uint64_t flags = (impl->is_conj() ? kConj : 0) | (impl->is_neg() ? kNeg : 0) |
                          (impl->is_wrapped_number() ? kWrapped : 0);
+  const bool twin = info.tells_twins && is_twin(impl, value);
   structure.push_back(word(Tag::Tensor, uint64_t(c10::typeMetaToScalarType(impl->dtype())) |
-                                            uint64_t(sizes.size()) << 8 | flags << 16));
+                                            uint64_t(sizes.size()) << 8 | (flags | (twin ? kTwin : 0)) << 16));
   literals.push_back(impl->storage_offset());
   literals.append(sizes.data(), sizes.size());
   literals.append(strides.data(), strides.size());
-  operands.push_back({impl, value, written});
+  operands.push_back({impl, value, written, twin});
+}
+
+bool CallWriter::is_twin(const c10::TensorImpl* impl, const Value* value) const {
+  bool found = false;
+  for (const auto& earlier : operands) {
+    if (earlier.tensor == impl) return earlier.twin;
+    found |= earlier.value == value && earlier.tensor != nullptr && same_geometry(*earlier.tensor, *impl);
+  }
+  return found;
 }
 
 void CallWriter::write_scalar_tensor(const at::Tensor& tensor) {

@@ -62,6 +62,7 @@ struct OpInfo {
   bool uploads_indices = false;  // takes CPU index tensors beside device tensors
   bool host_computable = true;
   bool bumps_versions = false;   // writes to lists: autograd leaves counting that to the kernel
+  bool tells_twins = false;      // its kernel may tell two tensors of the same geometry apart
 
   explicit OpInfo(const c10::OperatorHandle& handle);
 };
@@ -72,6 +73,7 @@ struct Operand {
   c10::TensorImpl* tensor = nullptr;  // null for a generator
   Value* value = nullptr;
   bool written = false;
+  bool twin = false;  // see kTwin
 };
 
 // One output of a signature, in flat order.
@@ -143,6 +145,7 @@ class CallWriter {
  private:
   void write(const OpInfo& info, size_t arg, const c10::IValue& value);
   void write_tensor(const OpInfo& info, const at::Tensor& tensor, bool written);
+  bool is_twin(const c10::TensorImpl* impl, const Value* value) const;
   void write_scalar_tensor(const at::Tensor& tensor);
   void write_int(const OpInfo& info, ArgKind kind, int64_t value);
   void write_double(const OpInfo& info, double value);

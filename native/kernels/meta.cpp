@@ -16,9 +16,17 @@ struct MetaCall {
   std::vector<bool> is_out;  // the operands that are an `out=`
   bool at_out = false;
   std::unordered_map<c10::StorageImpl*, c10::Storage> storages;
+  std::unordered_map<c10::TensorImpl*, size_t> named;  // the operand that a tensor was first
 
   at::Tensor twin(const at::Tensor& tensor) {
     if (!tensor.defined() || !tensor.device().is_privateuseone()) return tensor;
+    const auto [found, is_new] = named.emplace(tensor.unsafeGetTensorImpl(), operands.size());
+    if (!is_new) {  // kernels ask whether an output is an input
+      const size_t first = found->second;
+      is_out[first] = is_out[first] || at_out;
+      skip_operand();
+      return operands[first];
+    }
     auto& storage = storages[tensor.storage().unsafeGetStorageImpl()];
     if (!storage) {
       const auto nbytes = static_cast<int64_t>(tensor.storage().nbytes());
@@ -31,7 +39,7 @@ struct MetaCall {
     return operands.back();
   }
 
-  void skip_operand() {  // a generator: an operand without a tensor
+  void skip_operand() {  // a generator, an operand without a tensor, or a tensor that was named before
     operands.emplace_back();
     before.emplace_back();
     is_out.push_back(false);

@@ -98,6 +98,35 @@ FOUND = {
         "t1 = torch._saturate_weight_to_fp16(t0 * 1e5)",
         "t2, t3 = torch.choose_qparams_optimized(t0, 16, 200, 0.16, 8)",
     ),
+    "index_put_ of another tensor at the same place": (
+        "t0 = data((2, 3), torch.float32, 1).to(dev)",
+        "t1 = t0[:, ::2]",
+        "t2 = t0[:, ::2]",
+        "t1.index_put_((torch.tensor([1, 0], device=dev),), t2)",
+        "out(t0.cpu())",
+    ),
+    "index_put_ of the tensor itself": (
+        "t0 = data((2, 3), torch.int64, 1).to(dev)",
+        "t1 = t0[:, ::2]",
+        "t1.index_put_((torch.tensor([1, 0], device=dev),), t1)",
+        "out(t0.cpu())",
+    ),
+    "an out that is another tensor at its input's place": (
+        "t0 = data((1,), torch.float32, 3).to(dev)",
+        "t1 = t0.detach()",
+        "t2 = data((3,), torch.float32, 4).to(dev)",
+        "torch.add(t1, t2, out=t0)",
+    ),
+    "an out that is its input": (
+        "t0 = data((1,), torch.float32, 3).to(dev)",
+        "t2 = data((3,), torch.float32, 4).to(dev)",
+        "torch.add(t0, t2, out=t0)",
+    ),
+    "an empty out at its input's place": (
+        "t0 = data((0,), torch.bool, 0).to(dev)",
+        "t1 = t0[:2]",
+        "torch.clamp(t0, 0, out=t1)",
+    ),
 }
 
 
