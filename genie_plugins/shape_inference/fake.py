@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from genie_core._native import OpCall
 
 
-def infer_fake(call: OpCall) -> list[TensorSpec] | None:
+def infer_fake(call: OpCall) -> Any:
     """Specs of the outputs, or None where only the executor knows (or the op writes)."""
     op = operator(call.name)
     if op._schema.is_mutable or not _gives_tensors(op):
@@ -32,6 +32,8 @@ def infer_fake(call: OpCall) -> list[TensorSpec] | None:
     outputs = list(result) if isinstance(result, list | tuple) else [result]
     if not all(isinstance(out, torch.Tensor) for out in outputs):
         return None
+    if any(out.dim() > 1 and out.numel() == 0 for out in outputs):
+        return call.ask_once()  # its strides are as arbitrary as the kernel
     return [TensorSpec(out.dtype, tuple(out.shape), tuple(out.stride())) for out in outputs]
 
 

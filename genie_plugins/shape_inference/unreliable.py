@@ -89,6 +89,8 @@ _IN_PLACE_ARITHMETIC = frozenset(
 _BY_TENSOR: dict[str, Callable[[torch.Tensor], bool]] = {
     # strides in another order
     "aten::index.Tensor": lambda tensor: not tensor.is_contiguous(),
+    "aten::abs": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
+    "aten::angle": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
     # a bool to the power of a bool
     "aten::pow.Tensor_Scalar": lambda tensor: tensor.dtype == torch.bool,
 }

@@ -76,11 +76,7 @@ struct OpCall {
 
   // Have the executor say what the outputs look like, and believe it for this signature from then on.
   static std::shared_ptr<Specs> ask_once() {
-    auto specs = std::make_shared<Specs>();
-    specs->signature = std::make_unique<Signature>();
-    specs->signature->kind = Signature::AskExecutor;
-    specs->signature->learns = true;
-    return specs;
+    return std::make_shared<Specs>(Specs{genie::ask_once()});
   }
 
   // (args, kwargs) as the op takes them, the user's own tensors.

@@ -4,6 +4,7 @@
 
 #include <ATen/core/LegacyTypeDispatch.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace genie {
@@ -113,14 +114,29 @@ std::pair<std::vector<MetaOperand>, Optional<at::MemoryFormat>> meta_operands(co
   return found;
 }
 
-void correct(const OpInfo& info, const std::vector<MetaOperand>& operands, Optional<at::MemoryFormat> format,
+// Whether the strides are the real kernel's for sure.
+bool correct(const OpInfo& info, const std::vector<MetaOperand>& operands, Optional<at::MemoryFormat> format,
              OutputSpec& spec) {
-  if (spec.geometry.size.empty()) return;
+  if (spec.geometry.size.empty()) return true;
   const auto strides = known_strides(info, operands, format, spec.geometry);
   if (strides.has_value()) spec.geometry.stride = *strides;
+  return strides.has_value();
+}
+
+// Kernels lay out a tensor without elements as it comes, and their meta kernels otherwise.
+bool is_arbitrary(const OutputSpec& spec) {
+  const auto& size = spec.geometry.size;
+  return spec.kind == OutputSpec::New && size.size() > 1 && std::count(size.begin(), size.end(), 0) != 0;
 }
 
 }  // namespace
+
+std::unique_ptr<Signature> ask_once() {
+  auto signature = std::make_unique<Signature>();
+  signature->kind = Signature::AskExecutor;
+  signature->learns = true;
+  return signature;
+}
 
 std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack& arguments) {
   if (!info.tensors_only) return nullptr;
@@ -144,9 +160,11 @@ std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack
       for (const auto& tensor : list) signature->outputs.push_back(describe(tensor, call));
     }
   }
+  bool sure = operands.empty();
   if (signature->outputs.size() == 1 && signature->outputs[0].kind == OutputSpec::New) {
-    correct(info, operands, format, signature->outputs[0]);
+    sure = correct(info, operands, format, signature->outputs[0]) || sure;
   }
+  if (!sure && std::any_of(signature->outputs.begin(), signature->outputs.end(), is_arbitrary)) return ask_once();
   for (size_t i = 0; i < call.operands.size(); ++i) {
     if (!call.operands[i].defined()) continue;
     const auto after = geometry_of(call.operands[i]);

@@ -9,4 +9,7 @@ namespace genie {
 // Throws what the meta kernel throws.
 std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack& call);
 
+// Stands for an answer that the executor gives at first sight, and that holds from then on.
+std::unique_ptr<Signature> ask_once();
+
 }  // namespace genie

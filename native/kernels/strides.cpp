@@ -3,6 +3,8 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/TensorIterator.h>
 
+#include <set>
+
 namespace genie {
 namespace {
 
@@ -15,7 +17,12 @@ bool ends_base_with(const std::string& name, const std::string& suffix) {
 
 // Computed by TensorIterator in C++, whatever the meta kernel does.
 bool iterates(const OpInfo& info) {
-  if (!info.op.hasTag(at::Tag::pointwise) && info.name != "aten::where.self_out") return false;
+  // The first have no tag that says so, the others no functional kernel of the CPU's own.
+  static const std::set<std::string> more = {
+      "aten::where.self_out", "aten::mse_loss",   "aten::smooth_l1_loss", "aten::hardswish",   "aten::floor_divide",
+      "aten::logical_and",    "aten::logical_or", "aten::logical_xor",    "aten::logical_not", "aten::nan_to_num"};
+  if (more.count(info.name) != 0) return true;
+  if (!info.op.hasTag(at::Tag::pointwise)) return false;
   using Key = c10::DispatchKey;
   return info.op.hasKernelForDispatchKey(Key::CPU) ||
          info.op.hasKernelForDispatchKey(Key::CompositeExplicitAutogradNonFunctional);
@@ -72,12 +79,6 @@ Optional<at::DimVector> of_like(const at::Tensor& self, at::MemoryFormat format,
   return at::DimVector(dense.begin(), dense.end());
 }
 
-// abs and angle of complex numbers: a copy of a complex result's real part.
-bool turns_real(const OpInfo& info, const std::vector<MetaOperand>& operands, const Geometry& g) {
-  return (info.name == "aten::abs" || info.name == "aten::angle") && !c10::isComplexType(g.dtype) && !operands.empty() &&
-         operands[0].tensor.is_complex();
-}
-
 // What all inputs suggest, if they agree.
 at::MemoryFormat common_format(const std::vector<MetaOperand>& operands) {
   Optional<at::MemoryFormat> common;
@@ -99,12 +100,15 @@ bool follows_format(const OpInfo& info) {
 
 Optional<at::DimVector> known_strides(const OpInfo& info, const std::vector<MetaOperand>& operands,
                                       Optional<at::MemoryFormat> format, const Geometry& g) {
-  if (turns_real(info, operands, g)) return of_format(at::MemoryFormat::Contiguous, g);
   if (iterates(info)) return of_iterator(info, operands, g);
   if (operands.empty() || !operands[0].tensor.defined() || operands[0].written) return nullopt;
   const auto& self = operands[0].tensor;
   if (info.name == "aten::cat.out") return of_format(common_format(operands), g);
-  if (ends_base_with(info.name, "_like")) return of_like(self, format.value_or(at::MemoryFormat::Preserve), g);
+  static const std::set<std::string> alike = {"aten::clone", "aten::_conj_physical", "aten::huber_loss"};
+  if (ends_base_with(info.name, "_like") || alike.count(info.name) != 0) {
+    return of_like(self, format.value_or(at::MemoryFormat::Preserve), g);
+  }
+  if (info.name == "aten::diag_embed") return of_format(at::MemoryFormat::Contiguous, g);
   if (follows_format(info)) return of_format(self.suggest_memory_format(), g);
   return nullopt;
 }

@@ -127,6 +127,36 @@ FOUND = {
         "t1 = t0[:2]",
         "torch.clamp(t0, 0, out=t1)",
     ),
+    "magnitudes of complex channels_last": (
+        f"t0 = data((1, 4, 2, 4), torch.complex64, 8){CHANNELS_LAST}",
+        "t1 = t0.abs()",
+        "t2 = t0.angle()",
+    ),
+    "a loss of two dtypes": (
+        "t0 = data((2, 1, 3), torch.bfloat16, 1).to(dev)",
+        f"t1 = data((2, 2, 3, 3), torch.int64, 4){CHANNELS_LAST}",
+        "t2 = F.mse_loss(t0, t1, reduction='none')",
+        "t3 = F.smooth_l1_loss(t0, t1.to(torch.bfloat16), reduction='none')",
+        "t4 = F.huber_loss(t0, t1.to(torch.bfloat16), reduction='none')",
+    ),
+    "a stride of one place": (
+        "t0 = data((1, 2), torch.complex64, 1).to(dev)[:2, 1:3].conj_physical()",
+        f"t1 = data((1, 1, 4, 2), torch.float64, 2){CHANNELS_LAST}[..., 2:, :3]",
+        "t2 = t1.logical_not()",
+        f"t3 = data((1, 4, 1, 1), torch.float32, 7){CHANNELS_LAST}",
+        "t4 = torch.logical_and(t3.contiguous(), t3)",
+        f"t5 = data((4, 1, 3, 3), torch.bool, 6){CHANNELS_LAST}.diag_embed()",
+    ),
+    "strides of what is empty": (
+        "t0 = data((1, 1, 0, 2), torch.int64, 2).to(dev)",
+        "t1 = t0.amax(dim=1, keepdim=True)",
+        f"t2 = data((3, 0, 2, 3), torch.float32, 9){CHANNELS_LAST}.sort(-4)[0]",
+        "t3 = data((1, 4, 3), torch.int64, 0).to(dev)[t0.new_zeros((3, 0, 1))]",
+    ),
+    "a kernel's error before the next op's": (
+        "t0 = data((), torch.complex64, 5).to(dev)",
+        "t1 = torch.take_along_dim(t0, t0.argsort(0), 0)",
+    ),
 }
 
 
