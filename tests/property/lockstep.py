@@ -100,14 +100,15 @@ def _errors(want: Exception | None, got: Exception | None) -> str:
     return "" if left == right else f"the CPU: {left}; the device: {right}"
 
 
-_KERNEL = "not implemented for"  # only a kernel knows; what follows may object before it runs
+# Only a kernel knows; what follows in the statement may object before it runs.
+_KERNEL = re.compile(r"not implemented for|Sort does not support")
 _AUTOGRAD = "does not support automatic differentiation"  # likewise
 
 
 def _was_late(want: Exception, got: Exception | None) -> bool:
     if got is None or isinstance(got, RemoteError):
         return True
-    return _AUTOGRAD in str(got) or _KERNEL in str(want)
+    return _AUTOGRAD in str(got) or _KERNEL.search(str(want)) is not None
 
 
 def _deferred(want: Exception, got: Exception | None, other: Place) -> str:
@@ -157,12 +158,6 @@ def _differ(name: str, want: torch.Tensor, got: torch.Tensor) -> str:
     return f"{name or 'the value'} is {got.tolist()}, not {want.tolist()}"
 
 
-def _strides(tensor: torch.Tensor) -> list[int]:
-    # Where a dimension has one place, or the tensor none, a stride says nothing.
-    sized = zip(tensor.stride(), tensor.shape, strict=True)
-    return [stride for stride, size in sized if size > 1] if tensor.numel() else []
-
-
 def _writes(tensor: torch.Tensor) -> int:
     """How often a tensor was written to since the program has it."""
     return int(tensor._version - tensor.__dict__.setdefault("_first_version", tensor._version))
@@ -171,8 +166,9 @@ def _writes(tensor: torch.Tensor) -> int:
 _FACTS: dict[str, Callable[[torch.Tensor], Any]] = {
     "dtype": lambda t: t.dtype,
     "shape": lambda t: tuple(t.shape),
-    "stride": _strides,
-    "offset": lambda t: t.storage_offset() if t.numel() else 0,
+    "stride": lambda t: t.stride(),
+    "offset": lambda t: t.storage_offset(),
+    "memory": lambda t: t.untyped_storage().nbytes(),
     "requires_grad": lambda t: t.requires_grad,
     "is_leaf": lambda t: t.is_leaf,
     # Some accelerators copy where the CPU fills, and so do we.

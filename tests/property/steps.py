@@ -179,6 +179,7 @@ def _plain_view(scene: Scene, name: str) -> str:
     views = [".detach()", ".data", ".flatten()", ".squeeze()", ".mT", f".view_as({name})"]
     views += [
         ".conj()",
+        # A bool's has no value to compare: no device can negate one.
         ".detach()" if scene[name].dtype == torch.bool else "._neg_view()",
         ".real",
         ".imag",
@@ -215,7 +216,7 @@ _VIEWS = (
 _UNARY = (
     "neg", "abs", "exp", "sin", "sqrt", "relu", "sigmoid", "tanh", "floor", "round",
     "reciprocal", "square", "logical_not", "isnan", "bitwise_not", "erf", "clone", "contiguous",
-    "resolve_conj", "resolve_neg", "angle", "positive", "sgn", "log1p", "frac", "cos",
+    "resolve_conj", "resolve_neg", "angle", "positive", "sgn", "sign", "log1p", "frac", "cos",
     "conj_physical", "isfinite", "deg2rad", "rsqrt", "expm1", "trunc", "nan_to_num",
 )  # fmt: skip
 
@@ -312,6 +313,7 @@ _REDUCTIONS = (
 
 def reduce(scene: Scene) -> None:
     name = scene.tensor()
+    # Of an expanded tensor the CPU's median gives memory that nobody wrote to; hence the clone.
     dim = scene.dim(name)
     keep = scene.pick(["", ", keepdim=True"])
     op = scene.pick(_REDUCTIONS)
@@ -497,8 +499,16 @@ def _write_operator(scene: Scene, name: str) -> str:
 
 def _write_item(scene: Scene, name: str) -> str:
     index = scene.pick(["0", "..., -1", "1:", ":, 0", f"{name} > 0", "torch.tensor([0, 0])", "..."])
-    value = scene.pick([_scalar(scene, scene[name]), _other_tensor(scene, name)])
+    value = scene.pick([_scalar(scene, scene[name]), _value(scene, name)])
     return f"{name}[{index}] = {value}"
+
+
+def _value(scene: Scene, name: str) -> str:
+    # Where a 0-dim CPU tensor is assigned to an item, PyTorch fills with it, and filling makes even
+    # integers require grad; on all other devices it copies, which does not.
+    scalars = not _is_inexact(scene[name])
+    values = scene.names(lambda t: not (scalars and t.dim() == 0 and t.requires_grad))
+    return scene.pick([*values, "torch.tensor(1., device=dev)", "torch.tensor(2)"])
 
 
 def _write_masked(scene: Scene, name: str) -> str:
@@ -520,8 +530,8 @@ def _write_indexed(scene: Scene, name: str) -> str:
     zeros = f"torch.zeros_like({name}, dtype=torch.int64)"
     return scene.pick(
         [
-            f"{name}.index_put_(({index},), {_other_tensor(scene, name)}, accumulate=True)",
-            f"{name}.index_put_((torch.tensor([0]),), {_other_tensor(scene, name)})",
+            f"{name}.index_put_(({index},), {_value(scene, name)}, accumulate=True)",
+            f"{name}.index_put_((torch.tensor([0]),), {_value(scene, name)})",
             f"{name}.index_add_({dim}, {index}, {name}.clone(), alpha=2)",
             f"{name}.index_fill_({dim}, {index}, {_scalar(scene, scene[name])})",
             f"{name}.index_copy_({dim}, {index}[:1], {name}.narrow({dim}, 0, 1).clone())",
@@ -529,13 +539,6 @@ def _write_indexed(scene: Scene, name: str) -> str:
             f"{name}.scatter_add_({dim}, {zeros}, {name}.clone())",
         ]
     )
-
-
-def _other_tensor(scene: Scene, name: str) -> str:
-    """Other memory than `name`'s: index_put_ asks whether a value is the tensor itself."""
-    memory = scene[name].untyped_storage()._cdata
-    others = scene.names(lambda t: t.untyped_storage()._cdata != memory)
-    return scene.pick([*others, "torch.tensor(1., device=dev)", "torch.tensor(2)"])
 
 
 def _write_ternary(scene: Scene, name: str) -> str:
@@ -563,10 +566,6 @@ def write_out(scene: Scene) -> None:
         out = scene.new(f"torch.zeros({_size(scene, 2)}, dtype={scene[out].dtype}, device=dev)")
     a, b = scene.tensor(), scene.tensor()
     dim = scene.dim(a)
-    memory = scene[out].untyped_storage()._cdata
-    inputs = [name for name in (a, b) if scene[name].untyped_storage()._cdata == memory]
-    if inputs and any(scene[name].shape != scene[out].shape for name in (a, b)):
-        return  # resizing what is read: whether that is an error depends on the tensors' identity
     expressions = [
         f"torch.add({a}, {b}, out={out})",
         f"torch.mul({a}, 2, out={out})",
@@ -575,20 +574,17 @@ def write_out(scene: Scene) -> None:
         f"torch.clamp({a}, 0, out={out})",
         f"torch.full(({scene.number(0, 3)},), 2, out={out})",
         f"torch.arange(4, out={out})",
+        f"torch.cat([{a}, {a}], {dim}, out={out})",
+        f"torch.sum({a}, {dim}, out={out})",
+        f"torch.mm({a}, {b}, out={out})",
+        f"torch.cumsum({a}, {dim}, out={out})",
+        f"torch.index_select({a}, {dim}, torch.tensor([0], device=dev), out={out})",
+        f"torch.stack([{a}, {a}], out={out})",
+        f"torch.nonzero({a}, out={out})",
+        f"torch.where({a} > 0, {a}, {a}, out={out})",
+        f"torch.masked_select({a}, {a} > 0, out={out})",
+        f"torch.argmax({a}, {dim}, out={out})",
     ]
-    if not inputs:  # these do not look whether they write to what they read
-        expressions += [
-            f"torch.cat([{a}, {a}], {dim}, out={out})",
-            f"torch.sum({a}, {dim}, out={out})",
-            f"torch.mm({a}, {b}, out={out})",
-            f"torch.cumsum({a}, {dim}, out={out})",
-            f"torch.index_select({a}, {dim}, torch.tensor([0], device=dev), out={out})",
-            f"torch.stack([{a}, {a}], out={out})",
-            f"torch.nonzero({a}, out={out})",
-            f"torch.where({a} > 0, {a}, {a}, out={out})",
-            f"torch.masked_select({a}, {a} > 0, out={out})",
-            f"torch.argmax({a}, {dim}, out={out})",
-        ]
     scene.add(scene.pick(expressions))
 
 
