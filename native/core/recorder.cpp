@@ -3,9 +3,9 @@
 #include "device.h"
 #include "mark.h"
 #include "output.h"
-#include "shadow.h"
 
 #include "program/run_log.h"
+#include "shadow/shadow.h"
 
 #include <algorithm>
 #include <array>

@@ -3,7 +3,7 @@
 
 #include "core/device.h"
 #include "core/recorder.h"
-#include "core/shadow.h"
+#include "shadow/shadow.h"
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/InferSize.h>

@@ -2,7 +2,7 @@
 // host as well, so that a model's control reads (a mask's all(), a length) need no round trip.
 #pragma once
 
-#include "output.h"
+#include "core/output.h"
 
 namespace genie {
 
