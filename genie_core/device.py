@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from genie_core import _native, compat
+from genie_core import _native, compat, dlpack
 from genie_core.compat import NAME
 from genie_core.dispatcher import dispatcher
 
@@ -46,6 +46,7 @@ def register() -> None:
             return
         compat.check_build(_native.build_info()["torch"])
         compat.name_device(sys.modules[__name__])
+        dlpack.refuse()
         _native.register_device()
         _native.set_host(dispatcher)
         dispatcher.count_devices()

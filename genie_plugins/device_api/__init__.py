@@ -12,11 +12,3 @@ def genie_device_api() -> dict[str, object]:
 
     parts = (autocast, info, memory, random, streams)
     return {name: getattr(part, name) for part in parts for name in part.__all__}
-
-
-@genie_core.hookimpl
-def genie_session_opened() -> None:
-    """Keep DLPack from handing on the device's tensors, from now on."""
-    from genie_plugins.device_api import dlpack
-
-    dlpack.refuse()

@@ -16,7 +16,8 @@ def refuse() -> None:
     """Make torch's exporting functions raise `BufferError` for such tensors. Idempotent.
 
     torch exports them as an "extension device"; `Tensor.__dlpack__` and the functions of
-    `torch.utils.dlpack` end in these entry points, the second one since 2.9.
+    `torch.utils.dlpack` end in these entry points, the second one since 2.9. Done when the device
+    is registered: what was imported before it would go on exporting.
     """
     for name in ("_to_dlpack", "_to_dlpack_versioned"):
         export = getattr(torch._C, name, None)
