@@ -24,20 +24,34 @@ def _other_mask(given: dict[str, Any]) -> bool:
     return bool(given["mask"].dtype != torch.bool)
 
 
-def _other_dtype(given: dict[str, Any]) -> bool:
+def _other_extrema(given: dict[str, Any]) -> bool:
     return {given["min"].dtype, given["max"].dtype} != {given["self"].dtype}
 
 
+def _other_parts(given: dict[str, Any]) -> bool:
+    real, out = given["real"].dtype, given.get("out")
+    return real != given["imag"].dtype or (out is not None and out.dtype != real.to_complex())
+
+
+def _other_draw(given: dict[str, Any]) -> bool:
+    weights, out = given["self"], given.get("out")
+    if not weights.is_floating_point() or weights.shape[-1:] > (1 << 24,):
+        return True
+    return out is not None and out.dtype != torch.int64
+
+
 _RULES: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "aten::aminmax.out": _other_dtype,
+    "aten::aminmax.out": _other_extrema,
     "aten::as_strided_scatter": lambda given: True,  # noqa: ARG005 - rare, and its bounds intricate
     "aten::bucketize.Tensor": lambda given: bool(given["boundaries"].dim() != 1),
-    "aten::complex.out": lambda given: bool(given["out"].dtype != given["real"].dtype.to_complex()),
+    "aten::complex": _other_parts,
+    "aten::complex.out": _other_parts,
     "aten::index_add": _other_rank,
     "aten::index_add_": _other_rank,
     "aten::masked_scatter": _other_mask,
     "aten::masked_scatter_": _other_mask,
-    "aten::multinomial": lambda given: bool(given["self"].shape[-1:] > (1 << 24,)),
+    "aten::multinomial": _other_draw,
+    "aten::multinomial.out": _other_draw,
 }
 
 

@@ -9,8 +9,11 @@ CALLS = {
     "aminmax": lambda x: torch.aminmax(x, dim=0, out=(x[0].clone(), x[0].double())),
     "as_strided_scatter": lambda x: x.as_strided_scatter(x[:2, :2], (2, 2), (200, 200)),
     "bucketize": lambda x: torch.bucketize(x, x),
-    "complex": lambda x: torch.complex(x.double(), x.double(), out=x.to(torch.complex64)),
+    "complex": lambda x: torch.complex(x, x.double()),
+    "complex out": lambda x: torch.complex(x.double(), x.double(), out=x.to(torch.complex64)),
     "index_add": lambda x: x.index_add(0, torch.tensor([0, 1], device=x.device), x[0, :2]),
+    "multinomial": lambda x: torch.multinomial(x.long(), 1),
+    "multinomial out": lambda x: torch.multinomial(x, 1, out=x.double()),
     "masked_scatter": lambda x: x.masked_scatter(torch.ones_like(x, dtype=torch.uint8), x),
 }
 

@@ -16,7 +16,10 @@ _BY_MESSAGE = (
     (r"only dense CPU tensors can be pinned", "so it is on CUDA"),
     (r"_thnn_fused_gru_cell returned malformed workspace", "the shape is that of CUDA's"),
     (r"has no overload name", "an overload that this torch has no longer"),
-    (r"unexpectedly accepted", "raised where a result is read, not at the call: Genie's design"),
+    (
+        r"unexpectedly accepted|raised \w+ but device succeeded",
+        "raised where a result is read, not at the call: Genie's design",
+    ),
     (r"its process ended", "crashes"),
 )
 
