@@ -5,6 +5,7 @@ The executor is asked, so that it raises at the call rather than at a later read
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,9 @@ def _other_parts(given: dict[str, Any]) -> bool:
 
 
 def _other_draw(given: dict[str, Any]) -> bool:
-    weights, out = given["self"], given.get("out")
-    if not weights.is_floating_point() or weights.shape[-1:] > (1 << 24,):
+    weights, count, out = given["self"], given["num_samples"], given.get("out")
+    most = sys.maxsize if given.get("replacement") else sum(weights.shape[-1:])
+    if not weights.is_floating_point() or weights.shape[-1:] > (1 << 24,) or not 0 < count <= most:
         return True
     return out is not None and out.dtype != torch.int64
 

@@ -13,6 +13,8 @@ CALLS = {
     "complex out": lambda x: torch.complex(x.double(), x.double(), out=x.to(torch.complex64)),
     "index_add": lambda x: x.index_add(0, torch.tensor([0, 1], device=x.device), x[0, :2]),
     "multinomial": lambda x: torch.multinomial(x.long(), 1),
+    "multinomial of none": lambda x: torch.multinomial(x, 0),
+    "multinomial of more than there are": lambda x: torch.multinomial(x, 5),
     "multinomial out": lambda x: torch.multinomial(x, 1, out=x.double()),
     "masked_scatter": lambda x: x.masked_scatter(torch.ones_like(x, dtype=torch.uint8), x),
 }
