@@ -77,7 +77,7 @@ def _workloads() -> list[Workload]:
 
 def _mlp(batch: int, width: int, *, fed: bool, bar: float) -> Workload:
     mode = f"train B={batch} H={width}, " + ("batch fed" if fed else "data resident")
-    steps = 200 if width < 1024 else 40
+    steps = 200 if width < 1024 else 100
     fed_bytes = batch * width * 4 + batch * 8 if fed else 0
     make = _training(batch, width, fed)
     return Workload("3-layer MLP + Adam", mode, make, bar, steps, fed_bytes, data_down=4)
