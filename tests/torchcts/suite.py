@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "opinfo": ("opinfo",),
 }  # fmt: skip
 OPTIONS = {"smoke": ["--level", "1"], "training": ["--level", "2", "--max-samples", "1"]}
+_BROKEN = (2, 3, 4)  # of pytest: interrupted, an error of its own, or a test is not found
 TIMEOUT = 300  # seconds; what takes longer hangs
 
 
@@ -31,17 +32,20 @@ def run(
 
     `paths` are looked through for TorchCTS before the installed one.
     """
+    root = paths[0] if paths else package().parent  # so a test's name begins with torchcts/
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(package() / "templates" / f"manifest.{template}.py", folder / "manifest.py")
     command = [
         *(sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"),
         *("--device", device, "--non-interactive", *OPTIONS[template]),
-        *("--results-dir", str(folder / "results"), f"--rootdir={folder}"),
+        *("--results-dir", str(folder / "results"), f"--rootdir={root}"),
         *("-p", "journal", f"--journal={folder / 'journal.jsonl'}"),
         *(f"--timeout={TIMEOUT}", "--timeout-method=thread"),
     ]
     while True:
-        subprocess.run([*command, *tests], cwd=folder, env=_environment(*paths))
+        status = subprocess.run([*command, *tests], cwd=folder, env=_environment(*paths)).returncode
+        if status in _BROKEN:
+            raise click.ClickException(f"pytest ended with status {status}")
         found = journal.read(folder / "journal.jsonl")
         if all(entry.status for entry in found.values()):
             return found
