@@ -70,21 +70,21 @@ def run(script: str, **environment: str) -> None:
         [sys.executable, "-W", "ignore", "-c", script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,  # tells one that hangs from one that a loaded machine keeps waiting
         env={**os.environ, **environment},
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
 
 
-@pytest.mark.timeout(60 + 20 * RUNS)
+@pytest.mark.timeout(240 + 60 * RUNS)
 @pytest.mark.parametrize("script", [DEVICE, CPU_ONLY], ids=["device", "cpu"])
 def test_a_script_that_ends_after_its_first_backward_exits_well(script):
     for _ in range(RUNS):
         run(script)
 
 
-@pytest.mark.timeout(60 + 20 * RUNS)
+@pytest.mark.timeout(240 + 60 * RUNS)
 def test_so_does_one_whose_executor_is_another_process(shared_executor):
     for _ in range(RUNS):  # a loaded machine answers late: that is not what is tested
         run(DEVICE, GENIE_DEVICES=shared_executor.url, GENIE_CONNECT_TIMEOUT="60")

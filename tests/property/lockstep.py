@@ -163,6 +163,15 @@ def _writes(tensor: torch.Tensor) -> int:
     return int(tensor._version - tensor.__dict__.setdefault("_first_version", tensor._version))
 
 
+def _made_by(tensor: torch.Tensor) -> str:
+    """The node that made a tensor, those told alike that torch chooses by device."""
+    name = type(tensor.grad_fn).__name__
+    # Torch 2.15 takes `x[i] = 2` for a fill where `i` is on the device of `x`, else for a put.
+    name = re.sub(r"^IndexFillBackward.*", "IndexPutBackward0", name)
+    # Some accelerators copy where the CPU fills, and so do we.
+    return re.sub(r"FillBackward.*", "CopyBackwards", name)
+
+
 _FACTS: dict[str, Callable[[torch.Tensor], Any]] = {
     "dtype": lambda t: t.dtype,
     "shape": lambda t: tuple(t.shape),
@@ -171,8 +180,7 @@ _FACTS: dict[str, Callable[[torch.Tensor], Any]] = {
     "memory": lambda t: t.untyped_storage().nbytes(),
     "requires_grad": lambda t: t.requires_grad,
     "is_leaf": lambda t: t.is_leaf,
-    # Some accelerators copy where the CPU fills, and so do we.
-    "grad_fn": lambda t: re.sub(r"FillBackward.*", "CopyBackwards", type(t.grad_fn).__name__),
+    "grad_fn": _made_by,
     "is_conj": lambda t: t.is_conj(),
     "is_neg": lambda t: t.is_neg(),
     "is_contiguous": lambda t: t.is_contiguous(),
