@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -15,6 +16,18 @@
 
 namespace genie {
 namespace {
+
+template <typename Result, typename First, typename Second>
+Second second_of(Result (*)(First, Second));
+
+// A string's C++ type in ops: c10's own view up to 2.5 or so, then the standard one.
+using Text = decltype(second_of(static_cast<at::_ops::gelu::schema*>(nullptr)));
+
+template <typename T>
+const T& plain(const T& value) {
+  return value;
+}
+inline std::string_view plain(const Text& text) { return {text.data(), text.size()}; }
 
 template <typename Result>
 struct Take {
@@ -48,7 +61,7 @@ class Unboxed<Result(Args...)> final : public c10::OperatorKernel {
     auto& call = scratch();
     call.begin(info_);
     size_t arg = 0;
-    (call.add(info_, arg++, args), ...);
+    (call.add(info_, arg++, plain(args)), ...);
     call.end(info_);
     Results flat;
     if (!record_known(call, !kInPlace, flat)) return boxed(std::forward<Args>(args)...);
@@ -124,9 +137,6 @@ bool tie_first(const c10::OperatorHandle& op, OpInfo& info) {
   return (tie<Functions>(op, info) || ...);
 }
 
-template <typename Result, typename First, typename Second>
-Second second_of(Result (*)(First, Second));
-
 using R = at::Tensor;
 using R2 = std::tuple<R, R>;
 using R3 = std::tuple<R, R, R>;
@@ -142,8 +152,6 @@ using B = bool;
 using D = at::ScalarType;
 using OD = Optional<at::ScalarType>;
 using OM = Optional<at::MemoryFormat>;
-using Text = decltype(second_of(static_cast<at::_ops::gelu::schema*>(nullptr)));
-
 }  // namespace
 
 bool register_unboxed(const c10::OperatorHandle& op) {
