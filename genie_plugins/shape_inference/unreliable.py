@@ -91,6 +91,8 @@ _BY_TENSOR: dict[str, Callable[[torch.Tensor], bool]] = {
     "aten::index.Tensor": lambda tensor: not tensor.is_contiguous(),
     "aten::abs": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
     "aten::angle": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
+    "aten::sort": lambda tensor: _is_odd(tensor),
+    "aten::sort.stable": lambda tensor: _is_odd(tensor),
     # a bool to the power of a bool
     "aten::pow.Tensor_Scalar": lambda tensor: tensor.dtype == torch.bool,
 }
@@ -128,6 +130,11 @@ def has_out(name: str) -> bool:
     """Whether the overload takes an `out=`, by whatever name."""
     arguments = operator(name)._schema.arguments
     return any(a.kwarg_only and a.alias_info and a.alias_info.is_write for a in arguments)
+
+
+def _is_odd(tensor: torch.Tensor) -> bool:
+    """Whether it is laid out otherwise than a fresh tensor, be it where a dimension has one place."""
+    return tensor.stride() != torch.empty(tensor.shape, device="meta").stride()
 
 
 def _is_expanded(tensor: Any) -> bool:

@@ -19,8 +19,8 @@ bool ends_base_with(const std::string& name, const std::string& suffix) {
 bool iterates(const OpInfo& info) {
   // The first have no tag that says so, the others no functional kernel of the CPU's own.
   static const std::set<std::string> more = {
-      "aten::where.self_out", "aten::mse_loss",   "aten::smooth_l1_loss", "aten::hardswish",   "aten::floor_divide",
-      "aten::logical_and",    "aten::logical_or", "aten::logical_xor",    "aten::logical_not", "aten::nan_to_num"};
+      "aten::where.self_out", "aten::mse_loss",   "aten::smooth_l1_loss", "aten::hardswish",  "aten::floor_divide",
+      "aten::logical_and",    "aten::logical_or", "aten::logical_xor",    "aten::logical_not"};
   if (more.count(info.name) != 0) return true;
   if (!info.op.hasTag(at::Tag::pointwise)) return false;
   using Key = c10::DispatchKey;
@@ -96,19 +96,28 @@ bool follows_format(const OpInfo& info) {
          starts_with(info.name, "aten::pixel_");
 }
 
+// The kernel writes into empty_like of its first operand.
+bool is_like_self(const OpInfo& info) {
+  static const std::set<std::string> names = {"aten::clone",      "aten::flip",    "aten::_conj_physical", "aten::huber_loss",
+                                              "aten::nan_to_num", "aten::deg2rad", "aten::rad2deg"};
+  return ends_base_with(info.name, "_like") || names.count(info.name) != 0;
+}
+
+bool is_contiguous(const OpInfo& info) {
+  static const std::set<std::string> names = {"aten::diag_embed", "aten::tril", "aten::triu"};
+  return names.count(info.name) != 0;
+}
+
 }  // namespace
 
 Optional<at::DimVector> known_strides(const OpInfo& info, const std::vector<MetaOperand>& operands,
                                       Optional<at::MemoryFormat> format, const Geometry& g) {
-  if (iterates(info)) return of_iterator(info, operands, g);
+  if (!is_like_self(info) && iterates(info)) return of_iterator(info, operands, g);
   if (operands.empty() || !operands[0].tensor.defined() || operands[0].written) return nullopt;
   const auto& self = operands[0].tensor;
   if (info.name == "aten::cat.out") return of_format(common_format(operands), g);
-  static const std::set<std::string> alike = {"aten::clone", "aten::_conj_physical", "aten::huber_loss"};
-  if (ends_base_with(info.name, "_like") || alike.count(info.name) != 0) {
-    return of_like(self, format.value_or(at::MemoryFormat::Preserve), g);
-  }
-  if (info.name == "aten::diag_embed") return of_format(at::MemoryFormat::Contiguous, g);
+  if (is_like_self(info)) return of_like(self, format.value_or(at::MemoryFormat::Preserve), g);
+  if (is_contiguous(info)) return of_format(at::MemoryFormat::Contiguous, g);
   if (follows_format(info)) return of_format(self.suggest_memory_format(), g);
   return nullopt;
 }

@@ -146,12 +146,18 @@ FOUND = {
         f"t3 = data((1, 4, 1, 1), torch.float32, 7){CHANNELS_LAST}",
         "t4 = torch.logical_and(t3.contiguous(), t3)",
         f"t5 = data((4, 1, 3, 3), torch.bool, 6){CHANNELS_LAST}.diag_embed()",
+        "t6 = data((3,), torch.float32, 1).to(dev).nonzero()",
+        "t7 = t6.tril()",
+        "t8 = t6.sort(0)[0]",
+        "t9 = data((2,), torch.int64, 1).to(dev).unfold(0, 1, 2).deg2rad()",
+        "t10 = data((2, 1), torch.bool, 8).to(dev).permute([1, 0]).flip(1)",
     ),
     "strides of what is empty": (
         "t0 = data((1, 1, 0, 2), torch.int64, 2).to(dev)",
         "t1 = t0.amax(dim=1, keepdim=True)",
         f"t2 = data((3, 0, 2, 3), torch.float32, 9){CHANNELS_LAST}.sort(-4)[0]",
         "t3 = data((1, 4, 3), torch.int64, 0).to(dev)[t0.new_zeros((3, 0, 1))]",
+        f"t4 = data((1, 2, 3, 0), torch.complex64, 1){CHANNELS_LAST}.nan_to_num()",
     ),
     "a kernel's error before the next op's": (
         "t0 = data((), torch.complex64, 5).to(dev)",
