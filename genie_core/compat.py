@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 NAME = "remote_accelerator"
+# Torch calls a device module's `_lazy_init` before an operator that names the device.
+CALLS_LAZY_INIT = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
 
 
 def check_build(built: str) -> None:

@@ -48,6 +48,8 @@ def register() -> None:
         compat.name_device(sys.modules[__name__])
         dlpack.refuse()
         _native.register_device()
+        if not compat.CALLS_LAZY_INIT:
+            _native.register_ops()
         _native.set_host(dispatcher)
         dispatcher.count_devices()
         atexit.register(_leave, os.getpid())

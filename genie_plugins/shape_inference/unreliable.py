@@ -91,6 +91,7 @@ _BY_TENSOR: dict[str, Callable[[torch.Tensor], bool]] = {
     "aten::index.Tensor": lambda tensor: not tensor.is_contiguous(),
     "aten::abs": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
     "aten::angle": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
+    "aten::_conj_physical": lambda tensor: _is_odd(tensor),  # in one release like its input
     "aten::sort": lambda tensor: _is_odd(tensor),
     "aten::sort.stable": lambda tensor: _is_odd(tensor),
     # a bool to the power of a bool

@@ -98,7 +98,7 @@ bool follows_format(const OpInfo& info) {
 
 // The kernel writes into empty_like of its first operand.
 bool is_like_self(const OpInfo& info) {
-  static const std::set<std::string> names = {"aten::clone",      "aten::flip",    "aten::_conj_physical", "aten::huber_loss",
+  static const std::set<std::string> names = {"aten::clone",      "aten::flip",    "aten::huber_loss",
                                               "aten::nan_to_num", "aten::deg2rad", "aten::rad2deg"};
   return ends_base_with(info.name, "_like") || names.count(info.name) != 0;
 }
