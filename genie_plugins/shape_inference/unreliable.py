@@ -86,14 +86,21 @@ _SHORT = (torch.bfloat16, torch.float16)
 _IN_PLACE_ARITHMETIC = frozenset(
     f"aten::{op}_.{other}" for op in ("add", "sub", "mul", "div") for other in ("Tensor", "Scalar")
 )
+
+
+def _is_odd(tensor: torch.Tensor) -> bool:
+    """Whether its strides are not a fresh tensor's, be it where a dimension has one place."""
+    return tensor.stride() != torch.empty(tensor.shape, device="meta").stride()
+
+
 _BY_TENSOR: dict[str, Callable[[torch.Tensor], bool]] = {
     # strides in another order
     "aten::index.Tensor": lambda tensor: not tensor.is_contiguous(),
     "aten::abs": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
     "aten::angle": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
-    "aten::_conj_physical": lambda tensor: _is_odd(tensor),  # in one release like its input
-    "aten::sort": lambda tensor: _is_odd(tensor),
-    "aten::sort.stable": lambda tensor: _is_odd(tensor),
+    "aten::_conj_physical": _is_odd,  # in one release like its input
+    "aten::sort": _is_odd,
+    "aten::sort.stable": _is_odd,
     # a bool to the power of a bool
     "aten::pow.Tensor_Scalar": lambda tensor: tensor.dtype == torch.bool,
 }
@@ -131,11 +138,6 @@ def has_out(name: str) -> bool:
     """Whether the overload takes an `out=`, by whatever name."""
     arguments = operator(name)._schema.arguments
     return any(a.kwarg_only and a.alias_info and a.alias_info.is_write for a in arguments)
-
-
-def _is_odd(tensor: torch.Tensor) -> bool:
-    """Whether it is laid out otherwise than a fresh tensor, be it where a dimension has one place."""
-    return tensor.stride() != torch.empty(tensor.shape, device="meta").stride()
 
 
 def _is_expanded(tensor: Any) -> bool:
