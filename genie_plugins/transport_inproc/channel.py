@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 BACKLOG_BYTES = 64 << 20
 BACKLOG_MESSAGES = 1024
 SPIN_NS = 100_000 if (os.cpu_count() or 1) > 1 else 0
+# A yield that takes so long gave the core to somebody else's work: sleep for the next waits.
+CROWDED_NS = 1_000_000
+RESPITE = 100
 _Message = tuple[list[memoryview], int]
 
 
@@ -32,6 +35,7 @@ class Pipe:
         # A SimpleQueue wakes its reader from C: a round trip takes half of a Condition's.
         self._queue: SimpleQueue[_Message | None] = SimpleQueue()
         self._bytes = self._count = 0
+        self._respite = 0
         self._closed = False
         self._room = threading.Condition(threading.Lock())
 
@@ -76,9 +80,18 @@ class Pipe:
     def _spin(self) -> None:
         # The other end mostly answers sooner than the scheduler wakes a sleeper. Yielding gives up
         # the interpreter's lock too, without which it could not answer.
-        deadline = time.perf_counter_ns() + SPIN_NS
-        while self._queue.empty() and time.perf_counter_ns() < deadline:
+        if self._respite:
+            self._respite -= 1
+            return
+        now = time.perf_counter_ns()
+        deadline = now + SPIN_NS
+        while self._queue.empty() and now < deadline:
+            before = now
             os.sched_yield()
+            now = time.perf_counter_ns()
+            if now - before > CROWDED_NS:
+                self._respite = RESPITE
+                break
 
     def _account(self, messages: int, size: int) -> None:
         self._count += messages

@@ -15,6 +15,10 @@ LARGE = 1 << 20
 # (a training step, a token), and waking a sleeper can cost as much as the step: then look longer.
 SPIN_NS = 100_000 if (os.cpu_count() or 1) > 1 else 0
 EAGER_SPINS = 20
+# A yield that takes so long gave the core to somebody else's work: the machine is crowded, and a
+# sleeper is woken sooner than one who yields gets his turn. Sleep for the next waits.
+CROWDED_NS = 1_000_000
+RESPITE = 100
 
 
 class PeerGone(Exception):
@@ -30,6 +34,7 @@ class Reader:
     def __init__(self, sock: socket.socket, spin_ns: int = SPIN_NS) -> None:
         self._socket = sock
         self._spin_ns = self._patience_ns = spin_ns
+        self._respite = 0
         self._staging = memoryview(bytearray(STAGING))
         self._start = self._end = 0
         self.received = 0
@@ -104,11 +109,19 @@ class Reader:
     def _spin(self, began: int) -> bool:
         # A peer on the same machine answers sooner than the scheduler wakes a sleeper. Yielding
         # lets it run where the two share a core: without, each turn costs the whole patience.
-        deadline = began + self._patience_ns
-        while time.perf_counter_ns() < deadline:
+        if self._respite:
+            self._respite -= 1
+            return False
+        now = began
+        while now < began + self._patience_ns:
             if self._refill(socket.MSG_DONTWAIT):
                 return True
+            before = time.perf_counter_ns()
             os.sched_yield()
+            now = time.perf_counter_ns()
+            if now - before > CROWDED_NS:
+                self._respite = RESPITE
+                break
         return False
 
     def _readable(self, timeout: float) -> bool:
