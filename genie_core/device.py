@@ -163,13 +163,8 @@ def index_of(device: Device) -> int:
         index = device.index
     if index is None:
         return current_device()
-    count = device_count()
-    if not -1 <= index < count:
-        there = "there is 1 device" if count == 1 else f"there are {count} devices"
-        raise RuntimeError(
-            f"{NAME}:{index} does not exist: {there}. Name more executors in "
-            "GENIE_DEVICES or with genie_core.connect(url)."
-        )
+    if index != -1:  # torch's word for none
+        _native.check_device(index)
     return index
 
 

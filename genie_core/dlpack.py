@@ -21,8 +21,13 @@ def refuse() -> None:
     """
     for name in ("_to_dlpack", "_to_dlpack_versioned"):
         export = getattr(torch._C, name, None)
-        if export is not None and not hasattr(export, "__wrapped__"):
-            _replace(export, _refusing(export))
+        if export is None or hasattr(export, "__wrapped__"):
+            continue
+        refusing = _refusing(export)
+        for module in (torch._C, torch.utils.dlpack, torch):
+            for alias, value in list(vars(module).items()):
+                if value is export:
+                    setattr(module, alias, refusing)
 
 
 def _refusing(export: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,10 +41,3 @@ def _refusing(export: Callable[..., Any]) -> Callable[..., Any]:
         return export(tensor, *args, **kwargs)
 
     return to_dlpack
-
-
-def _replace(old: object, new: object) -> None:
-    for module in (torch._C, torch.utils.dlpack, torch):
-        for name, value in list(vars(module).items()):
-            if value is old:
-                setattr(module, name, new)

@@ -135,8 +135,7 @@ STEPS: dict[str, Callable[..., Any]] = {
 @lru_cache(None)
 def dtype_of(code: int) -> torch.dtype:
     """The dtype with PyTorch's number `code`."""
-    dtype: torch.dtype = _native.dtype_of(code)
-    return dtype
+    return _native.dtype_of(code)
 
 
 LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr)

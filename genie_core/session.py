@@ -238,11 +238,10 @@ class Session:
     # Messages --------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        if self._lost is not None:
-            self._outbox, self._parts = [], []
-            raise ConnectionLost(self.url, self._lost.reason)
         requests, parts = self._outbox, self._parts
         self._outbox, self._parts = [], []
+        if self._lost is not None:
+            raise ConnectionLost(self.url, self._lost.reason)
         try:
             self._channel.send([protocol.encode(requests), *parts])
         except ConnectionLost as error:

@@ -14,12 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-_SWITCH = {"": False, "0": False, "false": False, "no": False, "off": False} | {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-}
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 
 
@@ -44,10 +39,9 @@ def _devices(variable: str, text: str) -> tuple[str, ...]:
 
 
 def _switch(variable: str, text: str) -> bool:
-    try:
-        return _SWITCH[text.lower()]
-    except KeyError:
-        raise SettingsError(variable, text, "give 1 (on) or 0 (off)") from None
+    if text.lower() not in _ON + _OFF:
+        raise SettingsError(variable, text, "give 1 (on) or 0 (off)")
+    return text.lower() in _ON
 
 
 def _level(variable: str, text: str) -> str:

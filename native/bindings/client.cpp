@@ -437,6 +437,7 @@ void bind_client(py::module_& m) {
     executor_types.at(device) = static_cast<int>(c10::Device(type).type());
   });
   m.def("device_count", [] { return device_count.load(); });
+  m.def("check_device", &check_device, "Raises for an index that is not there.");
   m.def("current_device", &current_device);
   m.def("set_current_device", &set_current_device);
   m.def("exchange_device", [](int index) {
