@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Device = torch.device | str | int | None
-SETTLE_MS = 5000  # a device thread that hangs in a hook does not keep the process longer
+SETTLE_MS = 30_000  # a device thread that hangs in a hook does not keep the process longer
 _lock = threading.Lock()
 _registered = False
 _initialized = True  # torch.utils.checkpoint looks for it

@@ -20,11 +20,8 @@ at::Tensor binary_cross_entropy_refused(const at::Tensor&, const at::Tensor&, co
 void register_autocast() {
   library_of("_", c10::DispatchKey::AutocastPrivateUse1).fallback(torch::CppFunction::makeFallthrough());
   auto& m = library_of("aten", c10::DispatchKey::AutocastPrivateUse1);
-  using at::autocast::CastPolicy;  // torch's macros name these plainly
-  using at::IntArrayRef;
-  using at::Scalar;
-  using at::ScalarType;
-  using at::Tensor;
+  using namespace at;  // torch's macros name its types plainly, one that later releases lack among them
+  using at::autocast::CastPolicy;
 #define GENIE_LOWER(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, lower_precision_fp)
 #define GENIE_FP32(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, fp32)
 #define GENIE_FP32_DTYPE(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, fp32_set_opt_dtype)
