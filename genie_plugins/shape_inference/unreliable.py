@@ -99,6 +99,8 @@ _BY_TENSOR: dict[str, Callable[[torch.Tensor], bool]] = {
     "aten::abs": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
     "aten::angle": lambda tensor: tensor.is_complex() and not tensor.is_contiguous(),
     "aten::_conj_physical": _is_odd,  # in one release like its input
+    "aten::native_layer_norm": _is_odd,
+    "aten::pow.Scalar": _is_odd,
     "aten::sort": _is_odd,
     "aten::sort.stable": _is_odd,
     # a bool to the power of a bool
@@ -113,7 +115,7 @@ def is_unreliable(call: OpCall) -> bool:
         return True
     if call.name in _IN_PLACE_ARITHMETIC and _would_promote(call):
         return True
-    if call.name in _BY_TENSOR and _BY_TENSOR[call.name](call.arguments()[0][0]):
+    if call.name in _BY_TENSOR and _BY_TENSOR[call.name](_first_tensor(call)):
         return True
     op = operator(call.name)
     pointwise = torch.Tag.pointwise in op.tags and not op._schema.is_mutable
@@ -123,6 +125,10 @@ def is_unreliable(call: OpCall) -> bool:
     if not any(tensor.dtype in _SHORT for tensor in tensors):
         return False
     return not pointwise or any(map(_is_expanded, tensors))
+
+
+def _first_tensor(call: OpCall) -> torch.Tensor:
+    return next(arg for arg in call.arguments()[0] if isinstance(arg, torch.Tensor))
 
 
 def _would_promote(call: OpCall) -> bool:

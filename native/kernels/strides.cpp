@@ -104,7 +104,8 @@ bool is_like_self(const OpInfo& info) {
 }
 
 bool is_contiguous(const OpInfo& info) {
-  static const std::set<std::string> names = {"aten::diag_embed", "aten::tril", "aten::triu"};
+  static const std::set<std::string> names = {"aten::diag_embed", "aten::masked_fill.Scalar", "aten::masked_fill.Tensor",
+                                              "aten::tril", "aten::triu"};
   return names.count(info.name) != 0;
 }
 

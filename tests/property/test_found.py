@@ -151,6 +151,11 @@ FOUND = {
         "t8 = t6.sort(0)[0]",
         "t9 = data((2,), torch.int64, 1).to(dev).unfold(0, 1, 2).deg2rad()",
         "t10 = data((2, 1), torch.bool, 8).to(dev).permute([1, 0]).flip(1)",
+        "t11 = data((3, 1, 3), torch.float32, 0).to(dev).select(0, 0).transpose(0, 1)[0:]",
+        "t12 = t11.masked_fill(t11 > 0, 2)",
+        f"t13 = data((2, 1, 3, 4), torch.float32, 3){CHANNELS_LAST}",
+        "t14 = F.layer_norm(t13, (4,))",
+        f"t15 = 3 ** data((1, 2, 2, 1), torch.float32, 4){CHANNELS_LAST}",
     ),
     "strides of what is empty": (
         "t0 = data((1, 1, 0, 2), torch.int64, 2).to(dev)",
