@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genie_core.contracts import Executor
     from genie_core.settings import Settings
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 60.0
 _open: weakref.WeakSet[InprocChannel] = weakref.WeakSet()
 
 
