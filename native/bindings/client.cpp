@@ -375,6 +375,15 @@ py::list kept_slots(const Program& program) {
   return result;
 }
 
+// Of a program's first sight, (slot, id, uploaded?) of each value that it binds.
+py::list bound_values(const Sealed& sealed) {
+  py::list result;
+  for (size_t i = 0; i < sealed.values.size(); ++i) {
+    result.append(py::make_tuple(sealed.program->bound[i], sealed.values[i].id, sealed.values[i].uploaded));
+  }
+  return result;
+}
+
 // ---- the device, for Python ------------------------------------------------------------------
 
 Optional<Sealed> seal_released(int device, bool waits, bool asks) {
@@ -414,6 +423,7 @@ void bind_client(py::module_& m) {
       .def_property_readonly("slots", [](const Sealed& s) { return s.program->kept.size(); })
       .def_property_readonly("symbols", [](const Sealed& s) { return s.program->symbols; })
       .def_property_readonly("bound", [](const Sealed& s) { return s.program->bound; })
+      .def_property_readonly("values", &bound_values)
       .def_property_readonly("kept", [](const Sealed& s) { return kept_slots(*s.program); })
       .def("export_ops", [](const Sealed& s) { return ProgramReader(s).ops(); });
 
@@ -460,6 +470,10 @@ void bind_client(py::module_& m) {
   m.def("counters", &counters_dict);
   m.def("boxed_ops", [](int device) { return counters(device).boxed; });
   m.def("reset_counters", &reset_counters);
+  m.def("value_id", [](const at::Tensor& tensor) -> uint64_t {
+    if (!tensor.device().is_privateuseone() || !tensor.has_storage()) return 0;
+    return value_of(*tensor.unsafeGetTensorImpl())->id;
+  });
   m.def("dtype_of", [](int code) {
     if (!is_dtype(code)) throw py::value_error("no such dtype");
     return py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(torch::getTHPDtype(static_cast<at::ScalarType>(code))));

@@ -121,14 +121,8 @@ void append(Trace& trace, Signature* signature, const CallWriter& call, const Ma
   trace.append(signature, call, mark);
 }
 
-void record_pseudo(int device, PseudoCall& call) {
-  const TraceLock lock(device);
-  auto& trace = state(device).trace;
-  append(trace, pseudo_signature(call.writer, false), call.writer);
-}
-
-// Is the trace, with the op that was appended last, the beginning of a known program?
-bool follow_known_prefix(DeviceState& device) {
+// Is the trace, with the ops that were appended after the first `before`, the beginning of a known program?
+bool follow_known_prefix(DeviceState& device, size_t before) {
   auto& trace = device.trace;
   if (!trace.prefix_known) return false;
   const size_t last = trace.ops.size() - 1;
@@ -136,6 +130,7 @@ bool follow_known_prefix(DeviceState& device) {
   if (program != nullptr && last < program->prefixes.size() && program->prefixes[last] == trace.hash) return true;
   trace.follows = device.programs.with_prefix(trace.hash);
   trace.prefix_known = trace.follows != nullptr;
+  if (!trace.prefix_known && program != nullptr) trace.origins = program->lend_origins(before);
   return trace.prefix_known;
 }
 
@@ -152,13 +147,41 @@ Signature* find_signature(const CallWriter& call) {
   return found != nullptr && found->learned != nullptr ? found->learned : found;
 }
 
-void note_origin(int device, size_t index, uint32_t epoch) {
+// What was appended last, and whether no known program begins so.
+struct Ground {
+  bool is_new = false;
+  size_t index = 0;
+  uint32_t epoch = 0;
+};
+
+Ground survey(DeviceState& device, size_t before) {
+  const bool is_new = !follow_known_prefix(device, before);
+  return {is_new, device.trace.ops.size() - 1, device.trace.epoch};
+}
+
+// On new ground, asks where in the user's code that is. Called with no lock held.
+void note_origin(int device, const Ground& ground) {
+  if (!ground.is_new) return;
   const auto origin = host().origin();
   const CoreLock lock;
   auto& trace = state(device).trace;
-  if (trace.epoch != epoch || index >= trace.ops.size()) return;
-  trace.origins.resize(trace.ops.size(), 0);
-  trace.origins[index] = origin;
+  if (trace.epoch != ground.epoch || ground.index >= trace.ops.size()) return;
+  if (trace.origins.size() <= ground.index) trace.origins.resize(ground.index + 1, 0);
+  trace.origins[ground.index] = origin;
+  // The steps before it that made its operands are of the same place.
+  for (size_t i = ground.index; i-- > 0 && trace.origins[i] == 0;) trace.origins[i] = origin;
+}
+
+void record_pseudo(int device, PseudoCall& call) {
+  Ground ground;
+  {
+    const TraceLock lock(device);
+    auto& trace = state(device).trace;
+    const size_t before = trace.ops.size();
+    append(trace, pseudo_signature(call.writer, false), call.writer);
+    ground = survey(state(device), before);
+  }
+  note_origin(device, ground);
 }
 
 // ---- the three ways of an op ----------------------------------------------------------------
@@ -166,14 +189,13 @@ void note_origin(int device, size_t index, uint32_t epoch) {
 // What is left to be done once the lock is released.
 struct Recorded {
   bool flush = false;
-  bool new_ground = false;
-  size_t index = 0;
-  uint32_t epoch = 0;
+  Ground ground;
 };
 
 Recorded commit(Signature* signature, const CallWriter& call, Results& flat) {
   auto& device = state(call.device);
   auto& trace = device.trace;
+  const size_t before = trace.ops.size();
   append(trace, signature, call, mark_of(call));
   make_outputs(*signature, call, flat);
   for (size_t i = 0; i < flat.size(); ++i) {
@@ -182,15 +204,13 @@ Recorded commit(Signature* signature, const CallWriter& call, Results& flat) {
   for (const auto& spec : signature->resized) set_geometry(call.operands[spec.operand].tensor, spec);
   ++device.counters.ops;
   Recorded result;
-  result.new_ground = !follow_known_prefix(device);
-  result.index = trace.ops.size() - 1;
-  result.epoch = trace.epoch;
+  result.ground = survey(device, before);
   result.flush = trace.should_flush();
   return result;
 }
 
 void conclude(int device, const Recorded& recorded) {
-  if (recorded.new_ground) note_origin(device, recorded.index, recorded.epoch);
+  note_origin(device, recorded.ground);
   if (recorded.flush) host().flush(device, FlushReason::Size);
 }
 
@@ -211,23 +231,25 @@ void abandon_tail(int device, uint32_t epoch) {
 
 // Flushes with `call` as the last op and takes its outputs from the reply.
 std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& call) {
-  uint32_t epoch = 0;
+  Ground ground;
   {
     const TraceLock lock(call.device);
     auto& trace = state(call.device).trace;
+    const size_t before = trace.ops.size();
     append(trace, signature, call, mark_of(call));
     for (const auto& operand : call.operands) {
       if (operand.written) operand.value->shadow = {};
     }
     trace.tail = true;
-    epoch = trace.epoch;
+    ground = survey(state(call.device), before);
     ++state(call.device).counters.ops;
   }
   std::string reply;
   try {
+    note_origin(call.device, ground);
     reply = host().flush(call.device, FlushReason::UnknownShape);
   } catch (...) {
-    abandon_tail(call.device, epoch);
+    abandon_tail(call.device, ground.epoch);
     throw;
   }
   Decoder in(reply);
@@ -492,7 +514,10 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
     std::tie(sealed.program, sealed.is_new) = current.programs.resolve(trace, symbols);
     ++(sealed.is_new ? current.counters.programs_built : current.counters.program_hits);
     current.log.add(sealed.program->id, trace);
-    if (sealed.is_new) sealed.forward = current.log.forwards(sealed.program->marks);
+    if (sealed.is_new) {
+      sealed.forward = current.log.forwards(sealed.program->marks);
+      for (const auto slot : sealed.program->bound) sealed.values.push_back({trace.by_slot[slot]->id, trace.by_slot[slot]->uploaded});
+    }
     const uint64_t base = reserve_ids(device, trace.tail ? kTailIds : 1);
     sealed.payload = encode_run(*sealed.program, trace, symbols, sealed.freed, base);
     sealed.freed.clear();
@@ -515,14 +540,21 @@ void forget_program(int device, uint32_t id) {
 }
 
 void materialize(Value* value) {
-  const TraceLock lock(value->device);
-  ensure(state(value->device).trace, value);
+  Ground ground;
+  {
+    const TraceLock lock(value->device);
+    auto& device = state(value->device);
+    const size_t before = device.trace.ops.size();
+    ensure(device.trace, value);
+    if (device.trace.ops.size() > before) ground = survey(device, before);
+  }
+  note_origin(value->device, ground);
 }
 
 bool claim_upload(Value* value) {
   const CoreLock lock;
   if (value->materialized) return false;
-  value->materialized = true;
+  value->materialized = value->uploaded = true;
   return true;
 }
 

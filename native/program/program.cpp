@@ -2,6 +2,7 @@
 
 #include "codec.h"
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 
@@ -11,6 +12,12 @@ Program::~Program() {
   for (auto* signature : signatures) --signature->pins;
 }
 
+std::vector<uint32_t> Program::lend_origins(size_t count) const {
+  std::vector<uint32_t> lent(origins.begin(), origins.begin() + static_cast<std::ptrdiff_t>(std::min(count, origins.size())));
+  for (auto& origin : lent) origin |= kBorrowed;
+  return lent;
+}
+
 std::unique_ptr<Program> ProgramTable::build(const Trace& trace) {
   auto program = std::make_unique<Program>();
   program->id = next_id_++;
@@ -18,7 +25,8 @@ std::unique_ptr<Program> ProgramTable::build(const Trace& trace) {
   program->slots = trace.slots;
   program->made_here = trace.made_here;
   program->tail = trace.tail;
-  program->origins = trace.origins;
+  const bool follows = trace.prefix_known && trace.follows != nullptr;  // it asked for none of its own
+  program->origins = follows ? trace.follows->lend_origins(trace.ops.size()) : trace.origins;
   for (size_t i = 0; i < trace.ops.size(); ++i) {
     const auto& op = trace.ops[i];
     ++op.signature->pins;
@@ -128,7 +136,7 @@ std::pair<Program*, bool> ProgramTable::resolve(const Trace& trace, std::vector<
   auto fresh = build(trace);
   if (known && same_structure(*known, trace)) {
     lift(*known, *fresh);
-    fresh->origins = known->origins;
+    fresh->origins = known->lend_origins(trace.ops.size());
   } else {
     for (const auto prefix : fresh->prefixes) prefixes_[prefix] = trace.hash;
   }

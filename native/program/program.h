@@ -32,13 +32,25 @@ struct Program {
   std::vector<uint64_t> last_ids;
   uint64_t last_base = 0;
 
+  // Where its first `count` ops came from, for a program that begins alike: marked as borrowed.
+  std::vector<uint32_t> lend_origins(size_t count) const;
+
   ~Program();
 };
+
+// The bit of an origin that is another program's, which may have run for other modules.
+constexpr uint32_t kBorrowed = 1U << 31;
 
 // An op of a program that was run.
 struct OpRef {
   int64_t program = -1;
   int64_t index = -1;
+};
+
+// A value that a run binds.
+struct Binding {
+  uint64_t id = 0;
+  bool uploaded = false;  // its bytes came from the host
 };
 
 // One flush, ready to be sent.
@@ -50,6 +62,7 @@ struct Sealed {
   size_t ops = 0;
   bool tail = false;
   std::vector<OpRef> forward;  // of a new program: per op of a backward, the op that made its autograd node
+  std::vector<Binding> values;  // of a new program, as Program::bound
 };
 
 class ProgramTable {
