@@ -79,7 +79,7 @@ def executor_process(
     `threads` is the executor's number of compute threads, `timeout` the seconds it may take to
     announce its address. Raises `ConnectionFailed`, quoting what it printed, if it does not.
     """
-    command = [sys.executable, "-m", "genie_core.cli", "serve", url, "--device", device]
+    command = [sys.executable, "-m", "genie_plugins.cli", "serve", url, "--device", device]
     # Whoever leaves the `with` block is done with it: no grace for connected clients.
     command += ["--threads", str(threads), "--grace", "0"]
     process = subprocess.Popen(

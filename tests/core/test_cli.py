@@ -8,10 +8,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from genie_core import cli, hookimpl, plugins
+from genie_core import hookimpl, plugins
 from genie_core.errors import ConnectionFailed
 from genie_core.plugins import Plugin, PluginManager
 from genie_core.settings import Settings
+from genie_plugins import cli
 from genie_plugins.doctor import checks as doctor
 from genie_plugins.doctor import genie_cli as add_commands
 

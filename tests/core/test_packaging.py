@@ -36,7 +36,7 @@ def test_without_torch_the_build_stops_at_once_and_says_what_to_do(command, tmp_
 def test_the_distribution_declares_its_entry_points():
     dist = importlib.metadata.distribution("genie-remote")
     found = {(point.group, point.name): point.value for point in dist.entry_points}
-    assert found["console_scripts", "genie"] == "genie_core.cli:main"
+    assert found["console_scripts", "genie"] == "genie_plugins.cli:main"
     assert found["torch.backends", "remote_accelerator"] == "genie_core._autoload:autoload"
     plugins = {name: value for (group, name), value in found.items() if group == "genie.plugins"}
     assert plugins == {name: f"genie_plugins.{name}" for name in plugins}

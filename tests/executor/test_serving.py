@@ -14,9 +14,10 @@ import types
 import pytest
 from click.testing import CliRunner
 
-from genie_core import cli, plugins
+from genie_core import plugins
 from genie_core.errors import ConnectionLost, SettingsError
 from genie_core.settings import Settings
+from genie_plugins import cli
 from genie_plugins.executor import serving
 
 
@@ -192,7 +193,7 @@ def test_serve_announces_the_bound_address_first(hooks, monkeypatch):
 
 @pytest.fixture
 def server():
-    command = [sys.executable, "-m", "genie_core.cli", "serve", "tcp://127.0.0.1:0"]
+    command = [sys.executable, "-m", "genie_plugins.cli", "serve", "tcp://127.0.0.1:0"]
     process = subprocess.Popen(
         [*command, "--device", "cpu", "--threads", "1", "--grace", "1"],
         stdout=subprocess.PIPE,
@@ -242,7 +243,7 @@ def test_a_real_server_answers_the_plugins_own_client(server):
 def test_an_address_in_use_is_one_clear_line(server):
     url = server.stdout.readline().strip()
     result = subprocess.run(
-        [sys.executable, "-m", "genie_core.cli", "serve", url],
+        [sys.executable, "-m", "genie_plugins.cli", "serve", url],
         capture_output=True,
         text=True,
         timeout=60,
