@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
+from functools import cache, partialmethod
 from typing import Any
 
 
@@ -17,21 +17,17 @@ class Logger:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def debug(self, event: str, **fields: Any) -> None:
-        """Detail for whoever develops Genie or a plugin."""
-        _backend().debug(event, logger=self._name, **fields)
+    def _emit(self, level: str, event: str, **fields: Any) -> None:
+        getattr(_backend(), level)(event, logger=self._name, **fields)
 
-    def info(self, event: str, **fields: Any) -> None:
-        """Something normal that an operator may want to know."""
-        _backend().info(event, logger=self._name, **fields)
-
-    def warning(self, event: str, **fields: Any) -> None:
-        """Something went another way than asked for; work goes on."""
-        _backend().warning(event, logger=self._name, **fields)
-
-    def error(self, event: str, **fields: Any) -> None:
-        """Something failed, and somebody must act."""
-        _backend().error(event, logger=self._name, **fields)
+    debug = partialmethod(_emit, "debug")
+    """Detail for whoever develops Genie or a plugin."""
+    info = partialmethod(_emit, "info")
+    """Something normal that an operator may want to know."""
+    warning = partialmethod(_emit, "warning")
+    """Something went another way than asked for; work goes on."""
+    error = partialmethod(_emit, "error")
+    """Something failed, and somebody must act."""
 
 
 def get_logger(name: str) -> Logger:

@@ -9,6 +9,7 @@ import difflib
 import importlib.metadata
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
@@ -82,7 +83,7 @@ class PluginManager:
         """
         failures = []
         loaded = [plugin for plugin in self.plugins if plugin.state == "loaded"]
-        for plugin in sorted(loaded, key=_from_elsewhere):
+        for plugin in sorted(loaded, key=lambda one: not one.module.startswith("genie_plugins.")):
             own = self._pluggy.get_plugin(plugin.name)
             others = [other for other in self._pluggy.get_plugins() if other is not own]
             try:
@@ -174,10 +175,6 @@ def _find() -> list[EntryPoint]:
     return list(finder.list_entry_points())
 
 
-def _from_elsewhere(plugin: Plugin) -> bool:
-    return not plugin.module.startswith("genie_plugins.")
-
-
 def _blocked(name: str, settings: Settings) -> str:
     if name in settings.block_plugins:
         return "named in GENIE_BLOCK_PLUGINS"
@@ -233,11 +230,9 @@ def _after_call(
 def _culprit(error: Exception, impls: Hooks) -> str:
     """The plugin whose hook function is on the error's traceback."""
     names = {getattr(impl.function, "__code__", None): impl.plugin_name for impl in impls}
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code in names:
-            return names[trace.tb_frame.f_code]
-        trace = trace.tb_next
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code in names:
+            return names[frame.f_code]
     return ", ".join(impl.plugin_name for impl in impls)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -18,55 +19,49 @@ _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 
 
-def _names(variable: str, text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     if not names:
-        raise SettingsError(variable, text, "give names, separated by commas")
+        raise ValueError("give names, separated by commas")
     return names
 
 
-def _devices(variable: str, text: str) -> tuple[str, ...]:
-    urls = _names(variable, text)
-    for url in urls:
+def _devices(text: str) -> tuple[str, ...]:
+    for url in _names(text):
         if not _URL.fullmatch(url):
-            raise SettingsError(
-                variable,
-                text,
+            raise ValueError(
                 f"{url!r} is no address; give addresses such as tcp://host:7070 or inproc://, "
-                "separated by commas",
+                "separated by commas"
             )
-    return urls
+    return _names(text)
 
 
-def _switch(variable: str, text: str) -> bool:
+def _switch(text: str) -> bool:
     if text.lower() not in _ON + _OFF:
-        raise SettingsError(variable, text, "give 1 (on) or 0 (off)")
+        raise ValueError("give 1 (on) or 0 (off)")
     return text.lower() in _ON
 
 
-def _level(variable: str, text: str) -> str:
+def _level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
-        raise SettingsError(variable, text, f"give one of {', '.join(LOG_LEVELS)}")
+        raise ValueError(f"give one of {', '.join(LOG_LEVELS)}")
     return text.lower()
 
 
-def _seconds(variable: str, text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= 86_400:
-        raise SettingsError(variable, text, "give seconds, above 0 and at most 86400")
-    return seconds
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) <= 86_400:
+            return float(text)
+    raise ValueError("give seconds, above 0 and at most 86400")
 
 
-def _size(variable: str, text: str) -> int:
+def _size(text: str) -> int:
     if not text.isdecimal() or not 1024 <= int(text) <= 1 << 62:
-        raise SettingsError(variable, text, "give a whole number of bytes, at least 1024")
+        raise ValueError("give a whole number of bytes, at least 1024")
     return int(text)
 
 
-def _setting(variable: str, parse: Callable[[str, str], Any], *, default: Any) -> Any:
+def _setting(variable: str, parse: Callable[[str], Any], *, default: Any) -> Any:
     return attrs.field(default=default, metadata={"variable": variable, "parse": parse})
 
 
@@ -96,6 +91,9 @@ class Settings:
         for field in attrs.fields(cls):
             variable = field.metadata["variable"]
             text = environ.get(variable, "").strip()
-            if text:
-                found[field.name] = field.metadata["parse"](variable, text)
+            try:
+                if text:
+                    found[field.name] = field.metadata["parse"](text)
+            except ValueError as error:
+                raise SettingsError(variable, text, str(error)) from None
         return cls(**found)
