@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from genie_core.hookspecs import hookimpl
     from genie_core.values import Stats, TensorSpec
 
+    annotate: Any  # of plugins
+    explain: Any
+
 # Names come on first use: `import torch` pays for this module at each start.
 _HOMES = {
     "contracts": ("Channel", "Executor", "Listener"),
-    "device": ("connect", "reset_stats", "stats", "synchronize"),
+    "device": ("annotate", "connect", "explain", "reset_stats", "stats", "synchronize"),
     "errors": ("GenieError",),
     "hookspecs": ("hookimpl",),
     "values": ("Stats", "TensorSpec"),
@@ -34,7 +37,9 @@ __all__ = [
     "Stats",
     "TensorSpec",
     "__version__",
+    "annotate",
     "connect",
+    "explain",
     "hookimpl",
     "reset_stats",
     "stats",
@@ -50,8 +55,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if home == "device":
         importlib.import_module("torch")  # whole, before its autoload looks for the device
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
+    module = importlib.import_module(f"{__name__}.{home}")
+    if home == "device":
+        module.register()
+    value = globals()[name] = getattr(module, name)
     return value
 
 

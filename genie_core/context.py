@@ -17,6 +17,7 @@ class Context:
     """A thread's present work. Each distinct one is kept for good: put in few values."""
 
     phase: str = ""
+    annotations: tuple[Any, ...] = ()
 
 
 contexts = Numbering(Context())

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -53,7 +53,7 @@ def register() -> None:
         _native.set_host(dispatcher)
         dispatcher.count_devices()
         atexit.register(_leave, os.getpid())
-        os.register_at_fork(after_in_child=_forked)
+        os.register_at_fork(after_in_child=dispatcher.forked)
         _registered = True
 
 
@@ -69,36 +69,27 @@ def _leave(process: int) -> None:
     dispatcher.close()
 
 
-def _forked() -> None:
-    if dispatcher.is_used():
-        _native.refuse_after_fork()
-
-
 def connect(url: str) -> torch.device:
     """Connect to the executor at `url` and return the device that stands for it.
 
     The first call without `GENIE_DEVICES` takes index 0; each further one the next index.
     Raises `ConnectionFailed`, `ProtocolError` or `SettingsError`.
     """
-    register()
     return torch.device(NAME, dispatcher.connect(url))
 
 
 def stats(device: Device = None) -> Stats:
     """What a device has done so far: ops, flushes by reason, programs, round trips, bytes."""
-    register()
     return dispatcher.stats(index_of(device))
 
 
 def reset_stats(device: Device = None) -> None:
     """Start counting anew."""
-    register()
     dispatcher.reset_stats(index_of(device))
 
 
 def synchronize(device: Device = None) -> None:
     """Flush what was recorded and wait until the executor has finished it."""
-    register()
     dispatcher.synchronize(index_of(device))
 
 
@@ -178,7 +169,7 @@ def _plugin_api() -> dict[str, object]:
     return api
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     """What plugins give to the module."""
     if name.startswith("_") or name not in _plugin_api():
         raise AttributeError(f"module 'torch.{NAME}' has no attribute {name!r}")

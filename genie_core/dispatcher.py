@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from genie_core import _native
-from genie_core.origin import describe, origins
+from genie_core.origin import origins, place_of
 
 if TYPE_CHECKING:
     from genie_core.session import Session
@@ -54,9 +54,10 @@ class Dispatcher:
             self._urls = [*(self._urls or ["inproc://"] * index), url]
             return index
 
-    def is_used(self) -> bool:
-        """Whether any session is open."""
-        return bool(self._sessions)
+    def forked(self) -> None:
+        """Refuse use in a fork's child, which has no session's thread or connection."""
+        if self._sessions:
+            _native.refuse_after_fork()
 
     def session(self, device: int) -> Session:
         """The session of a device; opened at the device's first use."""
@@ -142,7 +143,7 @@ class Dispatcher:
 
         session = self.session(device)
         reason = f"the executor at {session.url} has no kernel for it"
-        where = describe(sys._getframe())
+        where = str(self._where())
         call = FallbackCall(operator(name), args, kwargs, str(device), reason, where)
         result = session.hook.genie_fallback(call=call)
         if result is None:
@@ -150,8 +151,14 @@ class Dispatcher:
         return result[0]
 
     def origin(self) -> int:
-        """Number of the place in the user's code that is recording; asked on new ground only."""
-        return origins.number(describe(sys._getframe()))
+        """Number of what the calling thread's Python is doing; asked on new ground only."""
+        return origins.number(self._where())
+
+    def _where(self) -> Any:
+        frame = sys._getframe(1)
+        sessions = list(self._sessions.values())  # none yet: no plugin is loaded for this alone
+        told = sessions[0].hook.genie_origin(frame=frame) if sessions else None
+        return told or place_of(frame)
 
     # Statistics ------------------------------------------------------------------------------
 

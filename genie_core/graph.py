@@ -34,14 +34,38 @@ class Geometry:
 
 @attrs.frozen
 class Semantics:
-    """What Genie knows of a node, at ``node.meta["genie"]``."""
+    """What Genie knows of a node, at ``node.meta["genie"]``; empty is unknown."""
 
     origin: str = ""
-    """Place in the user's code that recorded it first."""
+    """Place in the user's code that recorded it first; of a backward's node, its forward op's."""
+    module: str | None = None
+    """Qualified name, below `root`, of the module that it belongs to; None outside of any."""
+    module_type: str = ""
+    root: str = ""
+    """Type of the outermost module that was being called."""
     phase: str = ""
-    """What it was done for: "forward", "backward", "optimizer"; plugins may know more."""
+    """What it was done for: forward, backward, optimizer, eval, prefill, decode."""
+    role: str = ""
+    """What its result is: weight, buffer, activation, gradient, optimizer_state, kv_cache, input,
+    embedding, logits."""
+    residency: str = ""
+    """How long its result is of use: pinned (for many runs), streamed (new each run), transient."""
+    modality: str = ""
+    """What its result represents: text, vision, audio, recommendation; fusion of several."""
+    parameters: tuple[str, ...] = ()
+    """Qualified names of the parameters whose weights, gradients or state it computes or is."""
+    annotations: tuple[Any, ...] = ()
+    """The user's, outermost first: see `genie_core.annotate`."""
     forward: tuple[int, int] | None = None
     """Of a backward's node: program, and index in it, of the op that it differentiates."""
+
+    @property
+    def where(self) -> str:
+        """Place, module and whether it is of the backward, for an error's message."""
+        if self.module is None:
+            return self.origin
+        path = f"{self.root}.{self.module}".rstrip(".")
+        return f"{self.origin} ({path}{', backward' if self.forward else ''})"
 
 
 @attrs.frozen
@@ -51,6 +75,13 @@ class Mark:
     context: Context
     in_backward: bool
     forward: tuple[int, int] | None
+    """Program, and index in it, of the op that it differentiates."""
+    source: Semantics | None
+    """What that op means, if it is of an earlier program; None for one of the same program."""
+    origin: Any
+    """What the hook `genie_origin` said, else the place."""
+    borrowed: bool
+    """The origin is that of a program that begins alike, perhaps for other modules."""
 
 
 @lru_cache(None)
@@ -132,12 +163,6 @@ STEPS: dict[str, Callable[..., Any]] = {
 }
 
 
-@lru_cache(None)
-def dtype_of(code: int) -> torch.dtype:
-    """The dtype with PyTorch's number `code`."""
-    return _native.dtype_of(code)
-
-
 LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr)
 FORMATS = (
     torch.contiguous_format,
@@ -150,7 +175,7 @@ FORMATS = (
 def _enum(kind: str, code: int) -> Any:
     if "Layout" in kind:
         return LAYOUTS[code]
-    return FORMATS[code] if "MemoryFormat" in kind else dtype_of(code)
+    return FORMATS[code] if "MemoryFormat" in kind else _native.dtype_of(code)
 
 
 @lru_cache(None)
@@ -161,19 +186,30 @@ def _gives_one_tensor(target: Any) -> bool:
     return len(returns) == 1 and str(returns[0].type) == "Tensor"
 
 
-class GraphBuilder:
-    """Builds the graph of one sealed trace."""
+_BORROWED = 1 << 31  # as in native/program/program.h
 
-    def __init__(self, sealed: _native.Sealed) -> None:
+
+class GraphBuilder:
+    """Builds the graph of a device's sealed trace; `recall` knows the ops of earlier programs."""
+
+    def __init__(
+        self, device: int, sealed: _native.Sealed, recall: Callable[[int, int], Semantics]
+    ) -> None:
         self._graph = torch.fx.Graph()
         self._sealed = sealed
+        self._recall = recall
+        self._values = {slot: ((device, id_), up) for slot, id_, up in sealed.values}
         self._slots: dict[int, torch.fx.Node] = {}
         self._views: dict[tuple[Any, ...], torch.fx.Node] = {}
         self._symbols: dict[int, torch.fx.Node] = {}
         self._last_placeholder = self._graph._root
 
     def build(self) -> torch.fx.Graph:
-        """Return the graph, each op's node marked with its slots and its `Semantics`."""
+        """Return the graph, each op's node marked with its slots and its `Semantics`.
+
+        ``meta["value"]`` is the device and the number, as `_native.value_id` has it, of a value
+        that the first run binds or keeps; ``meta["uploaded"]``: did its bytes come from the host.
+        """
         for step in self._sealed.export_ops():
             self._op(*step)
         kept = tuple(self._slots[slot] for slot in self._sealed.kept)
@@ -186,9 +222,7 @@ class GraphBuilder:
         return self._last_placeholder
 
     def _number(self, number: Any) -> Any:
-        if isinstance(number, int):
-            return number
-        return self._symbol(*number)
+        return number if isinstance(number, int) else self._symbol(*number)
 
     def _symbol(self, symbol: int, value: int = 0) -> torch.fx.Node:
         if symbol not in self._symbols:
@@ -200,13 +234,15 @@ class GraphBuilder:
     def _geometry(self, dtype: int, flags: int, numbers: list[Any]) -> Geometry:
         offset, *rest = (self._number(number) for number in numbers)
         rank = len(rest) // 2
-        return Geometry(dtype_of(dtype), tuple(rest[:rank]), tuple(rest[rank:]), offset, flags)
+        size, stride = tuple(rest[:rank]), tuple(rest[rank:])
+        return Geometry(_native.dtype_of(dtype), size, stride, offset, flags)
 
     def _slot(self, slot: int, geometry: Geometry | None = None) -> torch.fx.Node:
         node = self._slots.get(slot)
         if node is None:
             node = self._slots[slot] = self._placeholder(f"v{slot}")
             node.meta["slot"], node.meta["geometry"] = slot, geometry
+            node.meta["value"], node.meta["uploaded"] = self._values[slot]
         return node
 
     def _tensor(self, slot: int, dtype: int, flags: int, numbers: list[Any]) -> torch.fx.Node:
@@ -246,7 +282,8 @@ class GraphBuilder:
                 return torch.device(compat.NAME)
             case (11, words, dtype, wrapped):
                 low, high = (self._arg(word, kind) for word in words)
-                return self._graph.call_function(host_scalar, (dtype_of(dtype), wrapped, low, high))
+                content = (_native.dtype_of(dtype), wrapped, low, high)
+                return self._graph.call_function(host_scalar, content)
             case (12, parts):
                 values = tuple(self._arg(part, kind) for part in parts)
                 return self._graph.call_function(complex_number, values)
@@ -261,18 +298,27 @@ class GraphBuilder:
         outputs: list[tuple[Any, ...]],
         origin: int,
         modes: int,
-        mark: tuple[int, bool, tuple[int, int] | None],
+        noted: tuple[int, bool, tuple[int, int] | None],
     ) -> None:
         implicit = [arg[1] for arg in args if arg[0] == 13]
         args = [arg for arg in args if arg[0] != 13]
         node = self._call(name, args)
         node.meta["op"] = name
-        node.meta["genie"] = Semantics(origins.value(origin))
-        node.meta["mark"] = Mark(contexts.value(mark[0]), *mark[1:])
+        node.meta["mark"] = mark = self._mark(origin, *noted)
+        node.meta["genie"] = Semantics(str(mark.origin))
         node.meta["modes"] = modes
         node.meta["outputs"] = [self._output(node, i, out) for i, out in enumerate(outputs)]
         if implicit:
             node.meta["generator"] = self._slot(implicit[0])
+
+    def _mark(
+        self, origin: int, context: int, in_backward: bool, forward: tuple[int, int] | None
+    ) -> Mark:
+        earlier = forward if forward and forward[0] != self._sealed.program else None
+        source = self._recall(*earlier) if earlier else None
+        told = origins.value(origin & ~_BORROWED)
+        borrowed = bool(origin & _BORROWED)
+        return Mark(contexts.value(context), in_backward, forward, source, told, borrowed)
 
     def _call(self, name: str, args: list[Any]) -> torch.fx.Node:
         if name in STEPS:
@@ -295,6 +341,8 @@ class GraphBuilder:
         if not _gives_one_tensor(node.target):
             node = self._graph.call_function(_operator.getitem, (node, index))
         node.meta["slot"] = slot
+        if slot in self._values:
+            node.meta["value"] = self._values[slot][0]
         node.meta["geometry"] = None if node.target is make_generator else geometry
         self._slots[slot] = node
         return (0, slot, geometry)

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     import click
     import torch
 
-    from genie_core._native import OpCall, Specs
+    from genie_core._native import OpCall, Sealed, Specs
     from genie_core.contracts import Channel, Executor, Listener
+    from genie_core.program import EncodedProgram
     from genie_core.settings import Settings
     from genie_core.values import FallbackCall, TensorSpec
 
@@ -55,6 +58,18 @@ def genie_session_opened(url: str) -> None:
     """
 
 
+@hookspec(firstresult=True)
+def genie_origin(frame: FrameType) -> object | None:
+    """Say what Python is doing that records an op.
+
+    When: at an op where no known program goes on as the trace does.
+    frame: the innermost frame; do not keep it.
+    Returns: `meta["mark"].origin` of the op's node, hashable; its `str()` is shown to users. Each
+    distinct one is kept for good. None for "not me": the user's line is all that is known.
+    Errors: raised at the op that was called.
+    """
+
+
 @hookspec
 def genie_annotate(graph: torch.fx.Graph) -> None:
     """Say what a program's nodes mean.
@@ -63,6 +78,22 @@ def genie_annotate(graph: torch.fx.Graph) -> None:
     graph: a node with `meta["op"]` is a recorded op; `meta["mark"]` is what the recorder noted
     of it. Write what you know into `meta["genie"]`, a `Semantics`, with `attrs.evolve`; change
     nothing else. Genie's own plugins come first.
+    Errors: a plugin that raises is named in a warning; the program runs all the same.
+    """
+
+
+@hookspec
+def genie_flushed(
+    device: int, reason: str, where: str, sealed: Sealed, program: EncodedProgram | None
+) -> None:
+    """Observe a flush.
+
+    When: each time that recorded ops became a message, before it is sent; but only while
+    `genie_core.session.Session.observers` is above 0, for it costs every flush some microseconds:
+    add 1 to it, and take that off again.
+    reason: one of the keys of `Stats.flushes`; `where` is the user's line that caused it.
+    sealed: the number of the program, of its ops, and the `payload` sent for this run.
+    program: its annotated graph and its code, where it is seen for the first time.
     Errors: a plugin that raises is named in a warning; the program runs all the same.
     """
 

@@ -1,9 +1,10 @@
-"""Finds the place in the user's code, and in their model, that is recording."""
+"""Finds the place in the user's code that is recording."""
 
 from __future__ import annotations
 
 import os
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -13,25 +14,18 @@ _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PLUGINS = os.path.join(os.path.dirname(os.path.dirname(_OURS)), "genie_plugins") + os.sep
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 
-origins = Numbering("")
+origins: Numbering[Any] = Numbering("")
+"""What `genie_origin` said of ops, or else their places. 0 is unknown."""
 
 
-def describe(frame: FrameType | None) -> str:
-    """``file:line in function``, innermost frame outside torch and Genie, with its modules.
+def place_of(frame: FrameType | None) -> str:
+    """``file:line in function``, innermost frame outside torch and Genie.
 
-    Empty where no Python of the user is running: a backward pass on the device's own thread.
+    "the backward pass" where no Python of the user is running: on the device's own thread.
     """
-    place, modules = "", []
     while frame is not None:
         code = frame.f_code
-        path = code.co_filename
-        if code.co_name == "forward" and isinstance(
-            module := frame.f_locals.get("self"), torch.nn.Module
-        ):
-            modules.append(type(module).__name__)
-        if not place and not path.startswith((_TORCH, _OURS, _PLUGINS, "<")):
-            place = f"{path}:{frame.f_lineno} in {code.co_name}"
+        if not code.co_filename.startswith((_TORCH, _OURS, _PLUGINS, "<")):
+            return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
         frame = frame.f_back
-    if not place:
-        return "the backward pass"
-    return f"{place} ({'.'.join(reversed(modules))})" if modules else place
+    return "the backward pass"

@@ -42,11 +42,12 @@ _DEFAULT_MODES = _native.dtype_code(torch.float32)
 
 @attrs.frozen
 class EncodedProgram:
-    """A program's code, the name that its content gives it, and each op's place of origin."""
+    """A program's code, the name that its content gives it, its graph, what each op means."""
 
     code: bytes
     name: bytes
-    origins: list[str]
+    graph: torch.fx.Graph
+    semantics: list[Semantics]
 
 
 def encode_graph(graph: torch.fx.Graph, sealed: _native.Sealed) -> EncodedProgram:
@@ -55,34 +56,26 @@ def encode_graph(graph: torch.fx.Graph, sealed: _native.Sealed) -> EncodedProgra
     for node in graph.nodes:
         if "op" in node.meta:
             encoder.add(node)
-    code = protocol.encode(
-        protocol.ProgramCode(
-            sealed.slots,
-            sealed.symbols,
-            sealed.bound,
-            sealed.kept,
-            encoder.tensors,
-            encoder.ops,
-            sealed.tail,
-        )
-    )
-    return EncodedProgram(code, hashlib.blake2b(code, digest_size=16).digest(), encoder.origins)
+    slots = (sealed.slots, sealed.symbols, sealed.bound, sealed.kept)
+    code = protocol.ProgramCode(*slots, encoder.tensors, encoder.ops, sealed.tail)
+    encoded = protocol.encode(code)
+    name = hashlib.blake2b(encoded, digest_size=16).digest()
+    return EncodedProgram(encoded, name, graph, encoder.semantics)
 
 
 class _Encoder:
     def __init__(self) -> None:
         self.tensors: list[list[Any]] = []
         self.ops: list[list[Any]] = []
-        self.origins: list[str] = []
+        self.semantics: list[Semantics] = []
         self._index: dict[tuple[int, Geometry], int] = {}
 
     def add(self, node: torch.fx.Node) -> None:
         name: str = node.meta["op"]
-        semantics: Semantics = node.meta["genie"]
         op = [name, self._args(node), [self._output(o) for o in node.meta["outputs"]]]
         modes = node.meta["modes"]
         self.ops.append(op if modes == _DEFAULT_MODES else [*op, modes])
-        self.origins.append(semantics.origin)
+        self.semantics.append(node.meta["genie"])
 
     def _args(self, node: torch.fx.Node) -> list[Any]:
         if node.meta["op"] in STEPS:

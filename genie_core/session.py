@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import torch
@@ -19,9 +20,10 @@ from genie_core.errors import (
     RemoteError,
     SettingsError,
 )
-from genie_core.graph import GraphBuilder
+from genie_core.graph import GraphBuilder, Semantics
 from genie_core.log import get_logger
-from genie_core.program import encode_graph
+from genie_core.origin import place_of
+from genie_core.program import EncodedProgram, encode_graph
 from genie_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ class Session:
     a step whose result is read is one message each way.
     """
 
+    observers: ClassVar[int] = 0
+    """How many want the hook `genie_flushed` called."""
+
     def __init__(self, device: int, url: str, channel: Channel, plugins: PluginManager) -> None:
         self.url = url
         self.executor_device = "cpu"
@@ -62,7 +67,7 @@ class Session:
         self._parts: list[Buffer] = []
         self._lacks: frozenset[str] = frozenset()
         self._supported: dict[str, bool] = {}
-        self._origins: dict[int, list[str]] = {}
+        self._semantics: dict[int, list[Semantics]] = {}
         self._lost: ConnectionLost | None = None
         self._flushes: Counter[str] = Counter()
         self._round_trips = 0
@@ -139,8 +144,11 @@ class Session:
         if not sealed.program:
             return None
         self._flushes[reason] += 1
-        if sealed.is_new:
-            self._define(sealed)
+        program = self._define(sealed) if sealed.is_new else None
+        if Session.observers:
+            where = place_of(sys._getframe())
+            cause = {"device": self._device, "reason": reason, "where": where}
+            self._tell("genie_flushed", **cause, sealed=sealed, program=program)
         run = protocol.Run(sealed.payload, sealed.tail)
         if sealed.tail:
             return self._ask_tail(run, sealed)
@@ -149,17 +157,23 @@ class Session:
             self._send_early()
         return None
 
-    def _define(self, sealed: _native.Sealed) -> None:
+    def _define(self, sealed: _native.Sealed) -> EncodedProgram:
         """Make a program of a trace seen for the first time."""
         try:
-            graph = GraphBuilder(sealed).build()
+            graph = GraphBuilder(self._device, sealed, self._semantics_of).build()
             self._tell("genie_annotate", graph=graph)
             program = encode_graph(graph, sealed)
         except BaseException:
             _native.forget_program(self._device, sealed.program)
             raise
-        self._origins[sealed.program] = program.origins
+        self._semantics[sealed.program] = program.semantics
         self._outbox.append(protocol.Define(sealed.program, program.name, program.code))
+        return program
+
+    def _semantics_of(self, program: int, index: int) -> Semantics:
+        """What an op of a program means; empty where nobody knows."""
+        ops = self._semantics.get(program, [])
+        return ops[index] if 0 <= index < len(ops) else Semantics()
 
     def _tell(self, hook: str, **arguments: Any) -> None:
         """Call a hook of each plugin; what a broken one does not say costs nobody his values."""
@@ -281,8 +295,7 @@ class Session:
             return ProtocolError(f"an unexpected {type(reply).__name__}", self.url)
         if reply.kind == "ProtocolError":
             return ProtocolError(reply.message, self.url)
-        origins = self._origins.get(reply.program, [])
-        where = origins[reply.index] if 0 <= reply.index < len(origins) else ""
+        where = self._semantics_of(reply.program, reply.index).where
         return RemoteError(reply.op or "a request", reply.message, where, self.url)
 
     # Statistics ------------------------------------------------------------------------------

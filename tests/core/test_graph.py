@@ -220,7 +220,7 @@ def test_places_and_ops(flow: Any, built: Graphs) -> None:
     assert all(isinstance(node.meta["genie"], Semantics) for node in calls)
     assert calls[0].meta["genie"].origin.startswith(first)
     assert all(node.meta["genie"].origin.startswith(second) for node in calls[1:])
-    assert calls[1].meta["genie"].origin.endswith("(Linear)")
+    assert calls[1].meta["genie"].where.endswith("in test_places_and_ops (Linear)")
     assert "in test_places_and_ops" in calls[0].meta["genie"].origin
 
 

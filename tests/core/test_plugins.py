@@ -92,7 +92,9 @@ def test_built_in_plugins_come_through_the_same_door():
         "device_api",
         "doctor",
         "executor",
+        "explain",
         "fallback",
+        "semantics",
         "shape_inference",
     }
     names |= {"transport_inproc", "transport_tcp"}
