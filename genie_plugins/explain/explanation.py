@@ -1,0 +1,149 @@
+"""What happened while somebody wanted it explained."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from genie_core.graph import Semantics
+from genie_core.session import Session
+
+if TYPE_CHECKING:
+    import torch.fx
+    from typing_extensions import Self
+
+    from genie_core._native import Sealed
+    from genie_core.program import EncodedProgram
+
+_open: list[Explanation] = []
+_lock = threading.Lock()
+
+
+@attrs.define(eq=False)
+class Program:
+    """A program that was run: how often, why it was flushed, what it is."""
+
+    device: int
+    number: int
+    """As `Semantics.forward` has it."""
+    ops: int
+    runs: int = 0
+    sent: int = 0
+    """Bytes of its messages, those of its code included where `graph` is there."""
+    flushes: Counter[tuple[str, str]] = attrs.Factory(Counter)
+    """How often for which reason, at which of the user's lines."""
+    graph: torch.fx.Graph | None = None
+    """None for one that was first seen before the explanation began."""
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How often for which reason."""
+        found: Counter[str] = Counter()
+        for (reason, _), count in self.flushes.items():
+            found[reason] += count
+        return found
+
+    @property
+    def nodes(self) -> list[torch.fx.Node]:
+        """The graph's nodes that are recorded ops."""
+        return [node for node in self.graph.nodes if "op" in node.meta] if self.graph else []
+
+    def count(self, attribute: str) -> Counter[Any]:
+        """How many ops have which value of an attribute of `Semantics`."""
+        return Counter(getattr(meaning(node), attribute) for node in self.nodes)
+
+    def print_readable(self) -> None:
+        """Print the graph with what its nodes mean."""
+        from genie_plugins.explain.text import print_graph
+
+        if self.graph is not None:
+            print_graph(self.graph)
+
+
+class Explanation:
+    """The programs of a run, in the order in which they were first run since it began.
+
+    Grows until it is closed, at the end of its `with` block or by `close()`. Printing it shows it.
+    """
+
+    def __init__(self) -> None:
+        self._programs: dict[tuple[int, int], Program] = {}
+
+    @property
+    def programs(self) -> list[Program]:
+        """Every program that was run."""
+        return list(self._programs.values())
+
+    @property
+    def flushes(self) -> Counter[tuple[str, str]]:
+        """How often for which reason, at which of the user's lines, over all programs."""
+        found: Counter[tuple[str, str]] = Counter()
+        for program in self._programs.values():
+            found.update(program.flushes)
+        return found
+
+    def add(
+        self, device: int, sealed: Sealed, code: EncodedProgram | None, cause: tuple[str, str]
+    ) -> None:
+        """Note a flush; `code` is there for a program's first sight, `cause` is reason and line."""
+        key = (device, sealed.program)
+        program = self._programs.setdefault(key, Program(*key, sealed.ops))
+        program.runs += 1
+        program.sent += len(sealed.payload)
+        program.flushes[cause] += 1
+        if code is not None:
+            program.sent += len(code.code)
+            program.graph = code.graph
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, in what JSON has."""
+        from genie_plugins.explain.data import describe
+
+        return describe(self)
+
+    def close(self) -> None:
+        """Note no more flushes."""
+        with _lock:
+            if self in _open:
+                _open.remove(self)
+                Session.observers -= 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        from genie_plugins.explain.text import render
+
+        return render(self)
+
+
+def explain() -> Explanation:
+    """Keep, from now on, what is recorded and why it is flushed.
+
+    Returns an `Explanation`: programs, their graphs, flushes; it grows while the script runs, and
+    `print` shows it. As a context manager, it stops at the block's end.
+    """
+    explanation = Explanation()
+    with _lock:
+        _open.append(explanation)
+        Session.observers += 1
+    return explanation
+
+
+def keep(device: int, sealed: Sealed, code: EncodedProgram | None, cause: tuple[str, str]) -> None:
+    """Note a flush in every open explanation."""
+    with _lock:
+        for explanation in _open:
+            explanation.add(device, sealed, code, cause)
+
+
+def meaning(node: torch.fx.Node) -> Semantics:
+    """A node's `Semantics`; blank for one that nobody knows anything of."""
+    found: Semantics = node.meta.get("genie", Semantics())
+    return found
