@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import types
 from typing import Any
 
@@ -31,10 +30,7 @@ def name_device(module: types.ModuleType) -> None:
         torch._register_device_module(NAME, module)
     # Makes torch.Tensor.is_remote_accelerator, Module.remote_accelerator() and their kin.
     if not hasattr(torch.Tensor, f"is_{NAME}"):
-        generate: Any = torch.utils.generate_methods_for_privateuse1_backend  # type: ignore[attr-defined]
-        kinds = ("for_tensor", "for_module", "for_packed_sequence", "for_storage")
-        known = inspect.signature(generate).parameters  # 2.1 has no for_packed_sequence
-        generate(**{kind: True for kind in kinds if kind in known})
+        torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)  # type: ignore[attr-defined]
 
 
 def real_type(argument: Any) -> str:

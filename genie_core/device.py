@@ -6,6 +6,8 @@ import atexit
 import os
 import sys
 import threading
+from collections import ChainMap
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -160,13 +162,10 @@ def index_of(device: Device) -> int:
 
 
 @lru_cache(None)
-def _plugin_api() -> dict[str, object]:
+def _plugin_api() -> Mapping[str, object]:
     from genie_core.plugins import manager
 
-    api: dict[str, object] = {}
-    for part in manager().hook.genie_device_api():
-        api = {**part, **api}
-    return api
+    return ChainMap(*reversed(manager().hook.genie_device_api()))  # pluggy asks the last one first
 
 
 def __getattr__(name: str) -> Any:

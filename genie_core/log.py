@@ -7,32 +7,27 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache, partialmethod
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
-class Logger:
-    """A named logger; `event` is a short dotted name, everything else is a key of its own."""
+def get_logger(name: str) -> FilteringBoundLogger:
+    """Return structlog's logger for a module or plugin; costs nothing until its first event.
 
+    An event is a short dotted name; everything else about it is a keyword of its own.
+    """
+    return cast("FilteringBoundLogger", _Lazy(name))
+
+
+class _Lazy:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def _emit(self, level: str, event: str, **fields: Any) -> None:
-        getattr(_backend(), level)(event, logger=self._name, **fields)
-
-    debug = partialmethod(_emit, "debug")
-    """Detail for whoever develops Genie or a plugin."""
-    info = partialmethod(_emit, "info")
-    """Something normal that an operator may want to know."""
-    warning = partialmethod(_emit, "warning")
-    """Something went another way than asked for; work goes on."""
-    error = partialmethod(_emit, "error")
-    """Something failed, and somebody must act."""
-
-
-def get_logger(name: str) -> Logger:
-    """Return a logger for a module or plugin; costs nothing until its first event."""
-    return Logger(name)
+    def __getattr__(self, method: str) -> Any:
+        return partial(getattr(_backend(), method), logger=self._name)
 
 
 class _Stderr:

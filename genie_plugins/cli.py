@@ -30,7 +30,12 @@ class _Genie(click.RichGroup):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            raise click.UsageError(f"{error.message} {_whence()}", ctx) from error
+            from genie_core.plugins import manager
+
+            hint = "Plugins bring commands, and `genie plugins` lists them."
+            idle = [plugin for plugin in manager().plugins if plugin.state != "loaded"]
+            why = [f"Not loaded: {plugin.name} ({plugin.reason})." for plugin in idle]
+            raise click.UsageError(" ".join([error.message, hint, *why]), ctx) from error
 
     def add_command(
         self, cmd: click.Command, name: str | None = None, *args: Any, **panel: Any
@@ -61,15 +66,6 @@ class _Genie(click.RichGroup):
 @click.version_option(package_name="genie-remote", prog_name="genie")
 def main() -> None:
     """A network-attached accelerator as an ordinary PyTorch device."""
-
-
-def _whence() -> str:
-    """Where commands come from; `genie plugins` may itself be among those that are not there."""
-    from genie_core.plugins import manager
-
-    idle = [f"{p.name} ({p.reason})" for p in manager().plugins if p.state != "loaded"]
-    rest = f" Not loaded: {', '.join(idle)}." if idle else ""
-    return f"Plugins bring commands, and `genie plugins` lists them.{rest}"
 
 
 if __name__ == "__main__":
