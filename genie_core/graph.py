@@ -17,7 +17,6 @@ import torch
 import torch.fx
 
 from genie_core import _native, compat
-from genie_core._native import dtype_of
 from genie_core.context import Context, contexts
 from genie_core.origin import origins
 
