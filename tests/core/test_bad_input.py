@@ -406,7 +406,7 @@ def test_the_place_is_the_users_line_and_module(remote_device):
     with pytest.raises(RemoteError) as info:
         answer.cpu()
     assert net.line in info.value.where
-    assert "Net.Embedding" in info.value.where
+    assert "Net.table" in info.value.where
 
 
 def test_what_depends_on_a_failure_raises_however_it_depends(remote_device):
