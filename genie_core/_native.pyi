@@ -140,6 +140,18 @@ class ValueStore:
         tail: bool,
         /,
     ) -> None: ...
+    def define_rewrite(
+        self,
+        program: int,
+        slots: int,
+        tensors: list[list[Any]],
+        ops: list[list[Any]],
+        origins: list[int],
+        once: list[int],
+        guards: list[tuple[int, int]],
+        tolerance: float,
+        /,
+    ) -> None: ...
     def run(self, payload: bytes, /) -> bytes | None: ...
     def put(self, value: int, data: Buffer, /) -> None: ...
     def read(
@@ -151,6 +163,8 @@ class ValueStore:
     def live_values(self) -> int: ...
     @property
     def live_bytes(self) -> int: ...
+    @property
+    def rewrites(self) -> list[tuple[int, str, str, float, float, float]]: ...
     @property
     def restrided(self) -> dict[str, int]: ...
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch.fx
+
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 """Contiguous bytes of any kind; a channel never copies one that it can send as it is."""
 
@@ -87,3 +89,18 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Release what the executor holds. Idempotent."""
+
+
+class Pass(Protocol):
+    """Changes a program's graph into another with the same effect."""
+
+    @property
+    def name(self) -> str:
+        """What it is switched on and off by."""
+
+    @property
+    def tolerance(self) -> float:
+        """The most that a result may differ by, of its largest number; 0 is to the bit."""
+
+    def apply(self, graph: torch.fx.Graph) -> int:
+        """Edit `graph`, and return in how many places it did."""

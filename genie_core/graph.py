@@ -101,6 +101,41 @@ def parameters(name: str) -> tuple[tuple[str, bool, str], ...]:
     )
 
 
+@lru_cache(None)
+def _written(name: str) -> tuple[int | str, ...]:
+    """Which arguments an op writes: positions, or names of those that go by keyword only."""
+    if name == "aten::_copy_from":
+        return (1,)
+    if name in STEPS:
+        return () if name == "genie::append" else (0,)
+    return tuple(
+        argument.name if argument.kwarg_only else position
+        for position, argument in enumerate(operator(name)._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+
+
+def reads(node: torch.fx.Node) -> list[int]:
+    """The slots of the values that a recorded op takes."""
+    return _slots(node.all_input_nodes)
+
+
+def writes(node: torch.fx.Node) -> list[int]:
+    """The slots of the values that a recorded op makes or writes to."""
+    slots = [output[1] for output in node.meta["outputs"] if output[0] == 0]
+    for key in _written(node.meta["op"]):
+        found = (
+            node.kwargs.get(key) if isinstance(key, str) else dict(enumerate(node.args)).get(key)
+        )
+        items: Any = found if isinstance(found, list | tuple) else [found]
+        slots += _slots([item for item in items if isinstance(item, torch.fx.Node)])
+    return list(dict.fromkeys(slots))
+
+
+def _slots(nodes: list[torch.fx.Node]) -> list[int]:
+    return list(dict.fromkeys(node.meta["slot"] for node in nodes if "slot" in node.meta))
+
+
 # Steps that are no ATen ops. They are what the executor's replay does natively. -----------------
 
 
@@ -157,9 +192,14 @@ def complex_number(real: float, imaginary: float) -> complex:
     return complex(real, imaginary)
 
 
+def append(parts: list[torch.Tensor], dim: int) -> torch.Tensor:
+    """`cat`; the executor may write behind the first part, where nobody else wants that."""
+    return torch.cat(parts, dim)
+
+
 STEPS: dict[str, Callable[..., Any]] = {
     f"genie::{step.__name__}": step
-    for step in (alloc, resize, make_generator, seed, set_state, get_state)
+    for step in (alloc, resize, make_generator, seed, set_state, get_state, append)
 }
 
 

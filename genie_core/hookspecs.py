@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     import click
     import torch
 
     from genie_core._native import OpCall, Sealed, Specs
-    from genie_core.contracts import Channel, Executor, Listener
+    from genie_core.contracts import Channel, Executor, Listener, Pass
     from genie_core.program import EncodedProgram
+    from genie_core.protocol import Rewrite
     from genie_core.settings import Settings
     from genie_core.values import FallbackCall, TensorSpec
 
@@ -82,6 +84,28 @@ def genie_annotate(graph: torch.fx.Graph) -> None:
     """
 
 
+@hookspec(firstresult=True)
+def genie_rewrite(graph: torch.fx.Graph, sealed: Sealed) -> Rewrite | None:
+    """Find other ops with a program's effect.
+
+    When: at a program's first sight, after it was annotated.
+    graph: the program; leave it as it is, and edit a copy.
+    sealed: what the recorder knows of it, such as `slots`, of which a rewrite may add some.
+    Returns: what the executor is to compare with the program, and then to prefer; or None.
+    Errors: a plugin that raises is named in a warning; the program runs as it is.
+    """
+
+
+@hookspec
+def genie_passes() -> Sequence[Pass]:  # type: ignore[empty-body]
+    """Give passes, which make rewrites.
+
+    When: once, at the first program's first sight.
+    Returns: passes, each with a name of its own; see `contracts.Pass`.
+    Errors: a plugin that raises is named in a warning; nothing is rewritten.
+    """
+
+
 @hookspec
 def genie_flushed(
     device: int, reason: str, where: str, sealed: Sealed, program: EncodedProgram | None
@@ -91,7 +115,9 @@ def genie_flushed(
     When: each time that recorded ops became a message, before it is sent; but only while
     `genie_core.session.Session.observers` is above 0, for it costs every flush some microseconds:
     add 1 to it, and take that off again.
-    reason: one of the keys of `Stats.flushes`; `where` is the user's line that caused it.
+    device: its index.
+    reason: one of the keys of `Stats.flushes`.
+    where: the user's line that caused it.
     sealed: the number of the program, of its ops, and the `payload` sent for this run.
     program: its annotated graph and its code, where it is seen for the first time.
     Errors: a plugin that raises is named in a warning; the program runs all the same.

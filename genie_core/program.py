@@ -48,11 +48,12 @@ class EncodedProgram:
     name: bytes
     graph: torch.fx.Graph
     semantics: list[Semantics]
+    rewrite: protocol.Rewrite | None = None
 
 
 def encode_graph(graph: torch.fx.Graph, sealed: _native.Sealed) -> EncodedProgram:
     """Encode `graph`; `sealed` says which slots a run binds and keeps."""
-    encoder = _Encoder()
+    encoder = Encoder()
     for node in graph.nodes:
         if "op" in node.meta:
             encoder.add(node)
@@ -63,7 +64,9 @@ def encode_graph(graph: torch.fx.Graph, sealed: _native.Sealed) -> EncodedProgra
     return EncodedProgram(encoded, name, graph, encoder.semantics)
 
 
-class _Encoder:
+class Encoder:
+    """Encodes ops one by one."""
+
     def __init__(self) -> None:
         self.tensors: list[list[Any]] = []
         self.ops: list[list[Any]] = []
@@ -71,6 +74,7 @@ class _Encoder:
         self._index: dict[tuple[int, Geometry], int] = {}
 
     def add(self, node: torch.fx.Node) -> None:
+        """Add a node with a recorded op."""
         name: str = node.meta["op"]
         op = [name, self._args(node), [self._output(o) for o in node.meta["outputs"]]]
         modes = node.meta["modes"]

@@ -32,12 +32,13 @@ class Hello(_Message, frozen=True):
 class Define(_Message, frozen=True):
     """Names a program for this session. No reply.
 
-    ``code`` is the msgpack of :class:`ProgramCode`.
+    ``code`` is the msgpack of :class:`ProgramCode`, ``rewrite`` that of :class:`Rewrite` or empty.
     """
 
     program: int
     name: bytes
     code: bytes
+    rewrite: bytes = b""
 
 
 class Run(_Message, frozen=True):
@@ -86,6 +87,10 @@ class Memory(_Message, frozen=True):
     release: bool = False
 
 
+class Report(_Message, frozen=True):
+    """Asks what became of rewrites and of inferred strides. Answered by :class:`Reported`."""
+
+
 class Bye(_Message, frozen=True):
     """Ends the session in good order. No reply."""
 
@@ -123,6 +128,18 @@ class MemoryInfo(_Message, frozen=True):
     total: int
 
 
+class Reported(_Message, frozen=True):
+    """The answer to :class:`Report`.
+
+    ``rewrites``: program, state (unchecked, accepted, refused), why refused, largest relative
+    error, and seconds of the program's first run and of its rewrite's. ``restrided``: how often
+    an op's real strides were not those inferred.
+    """
+
+    rewrites: list[tuple[int, str, str, float, float, float]]
+    restrided: dict[str, int]
+
+
 class Failed(_Message, frozen=True):
     """What went wrong on the executor.
 
@@ -136,8 +153,8 @@ class Failed(_Message, frozen=True):
     index: int = -1
 
 
-Request = Hello | Define | Run | Put | Read | Free | Sync | Supports | Memory | Bye
-Reply = Welcome | Data | Outputs | Done | MemoryInfo | Failed
+Request = Hello | Define | Run | Put | Read | Free | Sync | Supports | Memory | Report | Bye
+Reply = Welcome | Data | Outputs | Done | MemoryInfo | Reported | Failed
 
 
 class ProgramCode(msgspec.Struct, frozen=True, array_like=True):
@@ -157,8 +174,28 @@ class ProgramCode(msgspec.Struct, frozen=True, array_like=True):
     tail: bool = False
 
 
+class Rewrite(msgspec.Struct, frozen=True, array_like=True):
+    """Other ops with a program's effect, on its slots and on more of their own.
+
+    The executor compares both in a first run, and prefers the rewrite where no tensor differs by
+    more than ``tolerance`` of its largest number. ``origins``: per op, the program's op that a
+    failure is told of. ``once``: ops that give the same in every run. ``guards``: symbols, with the
+    numbers that it was made for. ``passes``: who made it, and in how many places.
+    """
+
+    slots: int
+    tensors: list[list[Any]]
+    ops: list[list[Any]]
+    origins: list[int]
+    once: list[int]
+    guards: list[tuple[int, int]]
+    tolerance: float
+    passes: dict[str, int]
+
+
 encoder = msgspec.msgpack.Encoder()
 encode = encoder.encode
 decode_requests = msgspec.msgpack.Decoder(list[Request]).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 decode_program = msgspec.msgpack.Decoder(ProgramCode).decode
+decode_rewrite = msgspec.msgpack.Decoder(Rewrite).decode

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 import msgspec
 import torch
 
@@ -162,13 +163,25 @@ class Session:
         try:
             graph = GraphBuilder(self._device, sealed, self._semantics_of).build()
             self._tell("genie_annotate", graph=graph)
-            program = encode_graph(graph, sealed)
+            program = attrs.evolve(
+                encode_graph(graph, sealed), rewrite=self._rewrite(graph, sealed)
+            )
         except BaseException:
             _native.forget_program(self._device, sealed.program)
             raise
         self._semantics[sealed.program] = program.semantics
-        self._outbox.append(protocol.Define(sealed.program, program.name, program.code))
+        rewrite = protocol.encode(program.rewrite) if program.rewrite else b""
+        self._outbox.append(protocol.Define(sealed.program, program.name, program.code, rewrite))
         return program
+
+    def _rewrite(self, graph: torch.fx.Graph, sealed: _native.Sealed) -> protocol.Rewrite | None:
+        """What the passes make of a program; nothing where one is broken."""
+        try:
+            made: protocol.Rewrite | None = self.hook.genie_rewrite(graph=graph, sealed=sealed)
+        except GenieError as error:
+            _log.warning("hook.failed", hook="genie_rewrite", reason=str(error))
+            return None
+        return made
 
     def _semantics_of(self, program: int, index: int) -> Semantics:
         """What an op of a program means; empty where nobody knows."""
@@ -236,6 +249,12 @@ class Session:
         with self._lock:
             info = self._ask(protocol.Memory(release), protocol.MemoryInfo)
         return info.free, info.total
+
+    def report(self) -> protocol.Reported:
+        """What became of rewrites and of inferred strides, so far."""
+        with self._lock:
+            found: protocol.Reported = self._ask(protocol.Report(), protocol.Reported)
+        return found
 
     def close(self) -> None:
         """Leave in good order, if the executor is still there."""

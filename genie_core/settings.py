@@ -70,12 +70,13 @@ class Settings:
     """What a user may set for one process, each by an environment variable.
 
     `connect_timeout` is in seconds, `max_message` in bytes. `plugins` is None where all
-    installed plugins may load.
+    installed plugins may load. `passes` are names to switch on, or with a "-" off; "all" is any.
     """
 
     devices: tuple[str, ...] = _setting("GENIE_DEVICES", _devices, default=("inproc://",))
     plugins: tuple[str, ...] | None = _setting("GENIE_PLUGINS", _names, default=None)
     block_plugins: tuple[str, ...] = _setting("GENIE_BLOCK_PLUGINS", _names, default=())
+    passes: tuple[str, ...] = _setting("GENIE_PASSES", _names, default=())
     trace_hooks: bool = _setting("GENIE_TRACE_HOOKS", _switch, default=False)
     log: str = _setting("GENIE_LOG", _level, default="warning")
     connect_timeout: float = _setting("GENIE_CONNECT_TIMEOUT", _seconds, default=10.0)

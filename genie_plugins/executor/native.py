@@ -25,6 +25,20 @@ class Store(Protocol):
     ) -> None:
         """Keep a program. Raises `ValueError` for one that cannot be replayed."""
 
+    def define_rewrite(
+        self,
+        program: int,
+        slots: int,
+        tensors: list[list[Any]],
+        ops: list[list[Any]],
+        origins: list[int],
+        once: list[int],
+        guards: list[tuple[int, int]],
+        tolerance: float,
+        /,
+    ) -> None:
+        """Keep other ops for a program. Raises `ValueError` for what cannot take its place."""
+
     def run(self, payload: bytes, /) -> bytes | None:
         """Replay a program; returns what its tail tells of shapes not known beforehand."""
 
@@ -49,6 +63,10 @@ class Store(Protocol):
     @property
     def live_bytes(self) -> int:
         """How many bytes they take."""
+
+    @property
+    def rewrites(self) -> list[tuple[int, str, str, float, float, float]]:
+        """What became of each rewrite: the fields of `protocol.Reported.rewrites`."""
 
     @property
     def restrided(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 
 from genie_core import protocol
 from genie_core.errors import GenieError, ProtocolError
+from genie_core.log import get_logger
 from genie_plugins.executor.device import adopt_threads, memory_info, release_memory
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ HELLO_SECONDS = 30.0
 LINGER_SECONDS = 1.0
 MAX_PROGRAMS = 1 << 16
 _MALFORMED = (msgspec.MsgspecError, RecursionError, ValueError)
+_log = get_logger("executor")
 _Answer = tuple[protocol.Reply, "tuple[Buffer, ...]"]
 
 
@@ -51,6 +54,7 @@ class ClientSession:
             protocol.Sync: self._sync,
             protocol.Supports: self._supports,
             protocol.Memory: self._memory,
+            protocol.Report: self._report,
             protocol.Hello: self._hello,
             protocol.Bye: self._bye,
         }
@@ -86,6 +90,7 @@ class ClientSession:
             "runs": self._runs,
             "values": store.live_values if store else 0,
             "restrided": dict(store.restrided) if store else {},
+            "rewrites": Counter(row[1] for row in store.rewrites) if store else {},
             "bytes_in": self._channel.bytes_received,
             "bytes_out": self._channel.bytes_sent,
             "messages_in": self._channel.messages_received,
@@ -163,6 +168,12 @@ class ClientSession:
 
         self._answer(done)
 
+    def _report(self, _: protocol.Report) -> None:
+        def reported() -> _Answer:
+            return protocol.Reported(self._values.rewrites, self._values.restrided), ()
+
+        self._answer(reported)
+
     # Requests without one --------------------------------------------------------------------
 
     def _put(self, put: protocol.Put) -> None:
@@ -190,8 +201,21 @@ class ClientSession:
             raise ProtocolError(f"malformed program: {error}") from error
         try:
             self._values.define(define.program, *msgspec.structs.astuple(code))
+            if define.rewrite:
+                self._rewrite(define)
         except Exception as error:
             self._remember(error, define.program)
+
+    def _rewrite(self, define: protocol.Define) -> None:
+        """Keep a rewrite; a program goes on without one that cannot be played here."""
+        try:
+            *rewrite, passes = msgspec.structs.astuple(protocol.decode_rewrite(define.rewrite))
+        except _MALFORMED as error:
+            raise ProtocolError(f"malformed rewrite: {error}") from error
+        try:
+            self._values.define_rewrite(define.program, *rewrite)
+        except Exception as error:
+            _log.warning("rewrite.refused", passes=list(passes), reason=str(error))
 
     def _bye(self, _: protocol.Bye) -> None:
         self._open = False

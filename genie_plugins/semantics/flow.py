@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any
 
 import torch.fx
 
-from genie_core.graph import operator
+from genie_core.graph import reads, writes
 
 Node = torch.fx.Node
-
-
-@lru_cache(None)
-def _written(name: str) -> tuple[int | str, ...]:
-    """Which arguments an op writes: positions, or names of those that go by keyword only."""
-    if name == "aten::_copy_from":
-        return (1,)
-    if name.startswith("genie::"):
-        return (0,)
-    return tuple(
-        argument.name if argument.kwarg_only else position
-        for position, argument in enumerate(operator(name)._schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )
 
 
 class Flow:
@@ -39,8 +23,8 @@ class Flow:
         self.values: dict[int, tuple[int, int]] = {
             node.meta["slot"]: node.meta["value"] for node in graph.nodes if "value" in node.meta
         }
-        self.reads: list[list[int]] = [_slots(node.all_input_nodes) for node in self.ops]
-        self.writes: list[list[int]] = [_results(node) for node in self.ops]
+        self.reads: list[list[int]] = [reads(node) for node in self.ops]
+        self.writes: list[list[int]] = [writes(node) for node in self.ops]
         self._makers: dict[int, list[int]] = {}
         self._readers: dict[int, list[int]] = {}
         for index in range(len(self.ops)):
@@ -77,20 +61,3 @@ class Flow:
                 maker = self.maker(slot, index)
                 if (-1 if maker is None else maker) == after:
                     yield index
-
-
-def _slots(nodes: list[Node]) -> list[int]:
-    return list(dict.fromkeys(node.meta["slot"] for node in nodes if "slot" in node.meta))
-
-
-def _results(node: Node) -> list[int]:
-    slots = [output[1] for output in node.meta["outputs"] if output[0] == 0]
-    for key in _written(node.meta["op"]):
-        argument = node.kwargs.get(key) if isinstance(key, str) else _at(node.args, key)
-        items: Any = argument if isinstance(argument, list | tuple) else [argument]
-        slots += _slots([item for item in items if isinstance(item, Node)])
-    return list(dict.fromkeys(slots))
-
-
-def _at(args: tuple[Any, ...], position: int) -> Any:
-    return args[position] if position < len(args) else None

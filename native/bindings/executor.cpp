@@ -1,6 +1,6 @@
 #include "executor.h"
 
-#include "replay/replay.h"
+#include "replay/rewrite.h"
 
 #include <limits>
 #include <memory>
@@ -120,6 +120,39 @@ void define(Replayer& replayer, int64_t id, uint32_t slots, uint32_t symbols, st
   replayer.define(std::move(program));
 }
 
+void define_rewrite(Replayer& replayer, int64_t id, uint32_t slots, const py::sequence& tensors, const py::sequence& ops,
+                    const std::vector<int64_t>& origins, const std::vector<size_t>& once,
+                    std::vector<std::pair<uint32_t, int64_t>> guards, double tolerance) {
+  if (slots > kMaxSlots) throw py::value_error("program too large");
+  auto rewrite = std::make_unique<Rewrite>();
+  rewrite->guards = std::move(guards);
+  rewrite->tolerance = tolerance;
+  auto& program = rewrite->program;
+  program.id = id;
+  program.slots = slots;
+  for (const auto& item : tensors) program.tensors.push_back(parse_tensor(item));
+  for (const auto& item : ops) program.ops.push_back(parse_op(item));
+  if (origins.size() != program.ops.size()) throw py::value_error("an origin for each op");
+  for (size_t i = 0; i < origins.size(); ++i) program.ops[i].origin = origins[i];
+  for (const auto index : once) {
+    if (index >= program.ops.size()) throw py::value_error("op out of range");
+    program.ops[index].once = true;
+  }
+  replayer.define_rewrite(std::move(rewrite));
+}
+
+// Per rewrite: program, state, why it was refused, error, seconds of the program and of the rewrite.
+py::list rewrites(const Replayer& replayer) {
+  static const char* states[] = {"unchecked", "accepted", "refused"};
+  py::list found;
+  for (const auto& [id, program] : replayer.programs()) {
+    if (const auto* r = program->rewrite.get()) {
+      found.append(py::make_tuple(id, states[r->state], r->reason, r->error, r->seconds_before, r->seconds_after));
+    }
+  }
+  return found;
+}
+
 std::vector<std::string> lacking_ops(const std::string& device) {
   const auto key = backend_key(c10::Device(device).type());
   std::vector<std::string> lacking;
@@ -187,6 +220,7 @@ void bind_executor(py::module_& m) {
            }),
            py::arg("device"))
       .def("define", &define)
+      .def("define_rewrite", &define_rewrite)
       .def("run",
            [](Replayer& replayer, const py::bytes& payload) -> py::object {
              const auto view = static_cast<std::string_view>(payload);
@@ -223,6 +257,7 @@ void bind_executor(py::module_& m) {
       .def("synchronize", [](Replayer& replayer) { replayer.store().synchronize(); }, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("live_values", [](Replayer& replayer) { return replayer.store().size(); })
       .def_property_readonly("live_bytes", [](Replayer& replayer) { return replayer.store().nbytes(); })
+      .def_property_readonly("rewrites", &rewrites)
       .def_property_readonly("restrided", &Replayer::restrided);
   m.def("lacking_ops", &lacking_ops, py::arg("device"));
   m.def("keep_freed_memory", &keep_freed_memory);

@@ -17,7 +17,7 @@ uint64_t op_identity(const Signature& signature) {
 
 const char* pseudo_name(uint64_t id) {
   static const char* names[] = {"",           "genie::alloc",     "genie::resize",   "genie::make_generator",
-                                "genie::seed", "genie::set_state", "genie::get_state"};
+                                "genie::seed", "genie::set_state", "genie::get_state", "genie::append"};
   return names[id];
 }
 

@@ -11,7 +11,7 @@ namespace genie {
 struct Program;
 
 // Steps that are no aten ops; they stand in `structure[0]` where an op's address would.
-enum PseudoOp : uint64_t { kAlloc = 1, kResize, kMakeGenerator, kSeed, kSetState, kGetState };
+enum PseudoOp : uint64_t { kAlloc = 1, kResize, kMakeGenerator, kSeed, kSetState, kGetState, kAppend };
 const char* pseudo_name(uint64_t id);
 
 // Where an op stands in the user's computation.

@@ -1,9 +1,10 @@
 // Turns a program as it came over the wire into one that can be replayed: every index checked, every
 // operator found, every last use known.
-#include "replay.h"
+#include "rewrite.h"
 
 #include "core/trace.h"
 
+#include <algorithm>
 #include <set>
 
 namespace genie {
@@ -18,7 +19,7 @@ void check_allowed(const std::string& name) {
 }
 
 uint64_t pseudo_of(const std::string& name) {
-  for (uint64_t id = kAlloc; id <= kGetState; ++id) {
+  for (uint64_t id = kAlloc; id <= kAppend; ++id) {
     if (name == pseudo_name(id)) return id;
   }
   return 0;
@@ -54,7 +55,12 @@ class Finisher {
 
   void run() {
     check_bounds();
-    for (auto& op : program_.ops) finish(op);
+    int64_t index = 0;
+    for (auto& op : program_.ops) {
+      if (op.origin < 0) op.origin = index;
+      ++index;
+      finish(op);
+    }
     find_last_uses();
   }
 
@@ -162,10 +168,20 @@ class Finisher {
   static void check_pseudo(const ReplayOp& op) {
     static const size_t arguments[] = {0, 1, 2, 1, 2, 3, 1};
     if (op.pseudo == 0) return;
+    if (op.pseudo == kAppend) return check_append(op);
     TORCH_CHECK_VALUE(op.args.size() == arguments[op.pseudo], op.name, ": wrong number of arguments");
     const bool makes = op.pseudo == kAlloc || op.pseudo == kMakeGenerator;
     TORCH_CHECK_VALUE(op.outputs.size() == (makes ? 1 : 0), op.name, ": wrong number of outputs");
     for (const auto& output : op.outputs) TORCH_CHECK_VALUE(output.kind == ReplayOutput::New, op.name, ": bad output");
+  }
+
+  static void check_append(const ReplayOp& op) {
+    const auto is_tensor = [](const ReplayArg& arg) { return arg.kind == ReplayArg::Tensor; };
+    TORCH_CHECK_VALUE(op.args.size() == 2 && op.args[0].kind == ReplayArg::List && op.args[1].kind == ReplayArg::Int &&
+                          op.args[0].items.size() >= 2 &&
+                          std::all_of(op.args[0].items.begin(), op.args[0].items.end(), is_tensor),
+                      op.name, ": takes tensors and a dimension");
+    TORCH_CHECK_VALUE(op.outputs.size() == 1 && op.outputs[0].kind == ReplayOutput::New, op.name, ": gives one tensor");
   }
 
   void find_last_uses() {
@@ -184,6 +200,11 @@ class Finisher {
         slot_use[output.slot] = index;
       }
     }
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+      auto& op = program_.ops[i];
+      if (op.pseudo != kAppend) continue;
+      op.last_read = slot_use[program_.tensors[op.args[0].items[0].index].slot] == static_cast<int64_t>(i);
+    }
     for (size_t t = 0; t < tensor_use.size(); ++t) {
       if (tensor_use[t] >= 0) program_.ops[tensor_use[t]].dead_tensors.push_back(static_cast<uint32_t>(t));
     }
@@ -198,5 +219,7 @@ class Finisher {
 }  // namespace
 
 void ReplayProgram::finish() { Finisher(*this).run(); }
+
+ReplayProgram::~ReplayProgram() = default;
 
 }  // namespace genie

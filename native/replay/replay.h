@@ -53,7 +53,12 @@ struct ReplayOp {
   std::vector<uint32_t> dead_tensors, dead_slots;  // after this op nothing needs them
   int32_t implicit_generator = -1;
   uint64_t modes = kDefaultModes;  // as they were when the user called it
+  int64_t origin = -1;     // the op of the client's program that it stands for
+  bool once = false;       // what it gives is the same in every run
+  bool last_read = false;  // of an append: nothing reads afterwards what it appends to
 };
+
+struct Rewrite;
 
 struct ReplayProgram {
   int64_t id = 0;
@@ -65,10 +70,15 @@ struct ReplayProgram {
   std::vector<ReplayOp> ops;
   std::vector<uint64_t> last_ids;
   uint64_t last_base = 0;
+  std::unordered_map<uint32_t, StoredValue> constants;  // per slot: what an op gave that runs once
+  std::unique_ptr<Rewrite> rewrite;
 
+  ~ReplayProgram();
   // Checks every index, finds the operators and last uses. Throws ValueError.
   void finish();
 };
+
+struct Bindings;
 
 class Replayer {
  public:
@@ -76,6 +86,9 @@ class Replayer {
 
   ValueStore& store() { return store_; }
   void define(std::unique_ptr<ReplayProgram> program) { programs_[program->id] = std::move(program); }
+  // Another program with the same effect as a known one. Throws ValueError where it cannot be.
+  void define_rewrite(std::unique_ptr<Rewrite> rewrite);
+  const std::unordered_map<int64_t, std::unique_ptr<ReplayProgram>>& programs() const { return programs_; }
   // Replays as `payload` says. Returns the encoded outputs of the last op of a program with a tail.
   Optional<std::string> run(std::string_view payload);
   // Ops whose real strides differed from what the client had inferred, with how often.
@@ -84,13 +97,17 @@ class Replayer {
  private:
   struct Frame;
 
-  void decode_bindings(ReplayProgram& program, Decoder& in, Frame& frame);
+  Bindings decode_bindings(ReplayProgram& program, Decoder& in);
+  void play(Frame& frame, size_t from, size_t to);
+  // Plays both the program and its rewrite, and says whether they agree; `frame` is the program's.
+  void check(Rewrite& rewrite, Frame& frame);
   void load_inputs(Frame& frame);
   void store_kept(Frame& frame);
   void step(Frame& frame, size_t index);
   void execute(Frame& frame, const ReplayOp& op, torch::jit::Stack& stack);
   void settle_outs(Frame& frame, const ReplayOp& op);
   void execute_pseudo(Frame& frame, const ReplayOp& op);
+  void append(Frame& frame, const ReplayOp& op);
   void take_outputs(Frame& frame, const ReplayOp& op, torch::jit::Stack& stack);
   void take_output(Frame& frame, const ReplayOp& op, const ReplayOutput& output, at::Tensor result);
   void spoil(Frame& frame, const ReplayOp& op, const FailurePtr& failure);

@@ -10,6 +10,13 @@
 
 namespace genie {
 
+void StoredValue::pack() {
+  if (!slack) return;
+  const at::NoGradGuard guard;
+  storage = make_view(storage, slack->part(0, slack->length)).clone(at::MemoryFormat::Contiguous).storage();
+  slack = nullopt;
+}
+
 c10::Storage ValueStore::allocate(size_t nbytes) const {
   return at::empty({static_cast<int64_t>(nbytes)}, at::TensorOptions().dtype(at::kByte).device(device_)).storage();
 }
@@ -33,7 +40,7 @@ void ValueStore::put(uint64_t id, const void* data, size_t nbytes) {
     bytes.stride.push_back(1);
     make_view(storage, bytes).copy_(source);
   }
-  values_[id] = {std::move(storage), {}, nullptr};
+  values_[id] = {std::move(storage), {}, nullptr, {}};
 }
 
 StoredValue* ValueStore::find(uint64_t id) {
@@ -47,7 +54,9 @@ at::Tensor ValueStore::read(uint64_t id, const Geometry& view) const {
   if (found->second.failure) throw ReplayError(found->second.failure);
   TORCH_CHECK_VALUE(found->second.storage, "value ", id, " is a generator, not a tensor");
   const at::NoGradGuard guard;
-  const auto tensor = make_view(found->second.storage, view);
+  auto value = found->second;
+  value.pack();
+  const auto tensor = make_view(value.storage, view);
   return tensor.resolve_conj().resolve_neg().to(at::kCPU).contiguous();
 }
 

@@ -1,7 +1,7 @@
 // What an executor holds for one session: values by id, with the failure that spoilt them, if any.
 #pragma once
 
-#include "core/geometry.h"
+#include "slack.h"
 
 #include <ATen/core/Generator.h>
 
@@ -34,6 +34,10 @@ struct StoredValue {
   c10::Storage storage;
   at::Generator generator;
   FailurePtr failure;
+  Optional<Slack> slack;  // its elements are further apart than its geometry says
+
+  // Puts the elements where the geometry says. A storage of its own: others may go on with the old one.
+  void pack();
 };
 
 class ValueStore {

@@ -1,0 +1,44 @@
+// What one run of a program has at hand.
+#pragma once
+
+#include "replay.h"
+
+namespace genie {
+
+// What the client said of this run.
+struct Bindings {
+  uint64_t base = 0;
+  std::vector<int64_t> symbols;
+  std::vector<uint64_t> ids;   // per bound slot
+  std::vector<uint8_t> kept;   // per slot
+  std::vector<std::pair<uint32_t, uint64_t>> extra;  // slots kept this time only, with their ids
+  std::vector<uint64_t> freed;
+};
+
+struct Replayer::Frame {
+  ReplayProgram& program;
+  const Bindings& run;
+  std::vector<uint8_t> kept;  // per slot
+  std::vector<StoredValue> slots;
+  std::vector<at::Tensor> tensors;
+  torch::jit::Stack stack;
+  std::string reply;
+
+  Frame(ReplayProgram& p, const Bindings& r) : program(p), run(r), kept(r.kept), slots(p.slots), tensors(p.tensors.size()) {
+    kept.resize(p.slots, 0);
+  }
+
+  Geometry geometry(uint32_t index) const;
+  const at::Tensor& tensor(uint32_t index);
+  // The slot's value with its elements where its geometry says.
+  StoredValue& packed(uint32_t slot);
+  bool failed() const;
+};
+
+// PyTorch's stand-in for zeros has no memory that a session could hold.
+inline at::Tensor with_memory(at::Tensor tensor) {
+  if (tensor.defined() && tensor._is_zerotensor()) return at::zeros(tensor.sizes(), tensor.options());
+  return tensor;
+}
+
+}  // namespace genie
