@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genie_core.device import connect, reset_stats, stats, synchronize
     from genie_core.errors import GenieError
     from genie_core.hookspecs import hookimpl
-    from genie_core.values import Stats, TensorSpec
+    from genie_core.values import Match, Pattern, Stats, TensorSpec
 
     annotate: Any  # of plugins
     explain: Any
@@ -26,7 +26,7 @@ _HOMES = {
     "device": ("annotate", "connect", "explain", "reset_stats", "stats", "synchronize"),
     "errors": ("GenieError",),
     "hookspecs": ("hookimpl",),
-    "values": ("Stats", "TensorSpec"),
+    "values": ("Match", "Pattern", "Stats", "TensorSpec"),
 }
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "Executor",
     "GenieError",
     "Listener",
+    "Match",
+    "Pattern",
     "Stats",
     "TensorSpec",
     "__version__",

@@ -56,6 +56,8 @@ class Semantics:
     """Qualified names of the parameters whose weights, gradients or state it computes or is."""
     annotations: tuple[Any, ...] = ()
     """The user's, outermost first: see `genie_core.annotate`."""
+    patterns: tuple[str, ...] = ()
+    """Instances of patterns that it is part of, innermost first: "name#k", k counts a graph's."""
     forward: tuple[int, int] | None = None
     """Of a backward's node: program, and index in it, of the op that it differentiates."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from genie_core.program import EncodedProgram
     from genie_core.protocol import Rewrite
     from genie_core.settings import Settings
-    from genie_core.values import FallbackCall, TensorSpec
+    from genie_core.values import FallbackCall, Pattern, TensorSpec
 
 PROJECT = "genie"
 GROUP = "genie.plugins"
@@ -103,6 +103,15 @@ def genie_passes() -> Sequence[Pass]:  # type: ignore[empty-body]
     When: once, at the first program's first sight.
     Returns: passes, each with a name of its own; see `contracts.Pass`.
     Errors: a plugin that raises is named in a warning; nothing is rewritten.
+    """
+
+
+@hookspec
+def genie_patterns() -> Sequence[Pattern]:  # type: ignore[empty-body]
+    """Give patterns to look for in programs.
+
+    When: once, at the first program's first sight.
+    Errors: a plugin that raises is named in a warning; the others' patterns are looked for.
     """
 
 

@@ -79,11 +79,14 @@ class PluginManager:
     def call_each(self, hook: str, **arguments: Any) -> list[GenieError]:
         """Call a hook of each plugin by itself, so that one's failure costs the others nothing.
 
-        Genie's own plugins come first. Returns the errors of those that failed.
+        Genie's own plugins come first; of them and of the others, `trylast` ones come last.
+        Returns the errors of those that failed.
         """
         failures = []
         loaded = [plugin for plugin in self.plugins if plugin.state == "loaded"]
-        for plugin in sorted(loaded, key=lambda one: not one.module.startswith("genie_plugins.")):
+        late = {i.plugin_name for i in getattr(self.hook, hook).get_hookimpls() if i.trylast}
+        loaded.sort(key=lambda p: (not p.module.startswith("genie_plugins."), p.name in late))
+        for plugin in loaded:
             own = self._pluggy.get_plugin(plugin.name)
             others = [other for other in self._pluggy.get_plugins() if other is not own]
             try:

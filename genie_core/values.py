@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import torch
+    import torch.fx
     from torch._ops import OpOverload
 
 
@@ -60,3 +63,39 @@ class Stats:
     signature_hits: int = 0
     signature_misses: int = 0
     host_reads: int = 0
+
+
+@attrs.frozen(eq=False)
+class Pattern:
+    """A template that is looked for in graphs; its `name` is also its family.
+
+    `spellings` are plain PyTorch functions of tensors and numbers that compute the same; they are
+    traced with what `examples()` returns: tensors, and numbers that stand for any number.
+    """
+
+    name: str
+    spellings: Sequence[Callable[..., Any]]
+    examples: Callable[[], Sequence[Any]]
+    guard: Callable[[Match], bool] | None = None
+    """Whether a match is one: of sizes, dtypes, numbers."""
+    role: str = ""
+    confidence: float = 1.0
+    replacement: Callable[..., Any] | None = None
+    """Gives the same outputs for the same parameters; None: matches are not rewritten."""
+    tolerance: float = 0.0
+    """Largest relative error of the replacement; 0: the same bits."""
+
+
+@attrs.define(eq=False)
+class Match:
+    """Where a pattern is in a graph."""
+
+    pattern: Pattern
+    nodes: tuple[torch.fx.Node, ...]
+    """Recorded ops, in their order."""
+    inputs: dict[str, torch.fx.Node] = attrs.Factory(dict)
+    """What feeds each parameter, as the pattern sees it: nodes with `meta["geometry"]`."""
+    outputs: tuple[torch.fx.Node, ...] = ()
+    literals: dict[str, Any] = attrs.Factory(dict)
+    """Numbers by parameter, and facts that the pattern found."""
+    parts: tuple[Match, ...] = ()

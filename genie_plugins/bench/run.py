@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-NAMES = ("capture", "models", "semantics", "startup", "transport")
+NAMES = ("capture", "models", "rewrites", "semantics", "startup", "transport")
 Row = Mapping[str, Any]
 
 

@@ -14,6 +14,7 @@ from genie_core.program import Encoder
 from genie_core.protocol import Rewrite
 from genie_core.settings import Settings
 from genie_plugins.passes.purity import ops_of
+from genie_plugins.passes.replace import Replace
 
 if TYPE_CHECKING:
     from genie_core._native import Sealed
@@ -28,7 +29,10 @@ def passes() -> tuple[Pass, ...]:
 
     Raises `SettingsError` for a name in `GENIE_PASSES` that no pass has.
     """
-    given = [one for each in manager().hook.genie_passes() for one in each]
+    hook = manager().hook
+    patterns = [one for each in hook.genie_patterns() for one in each]
+    given: list[Pass] = [Replace(one) for one in patterns if one.replacement is not None]
+    given += [one for each in hook.genie_passes() for one in each]
     wanted = Settings.from_env().passes
     known = {one.name for one in given}
     for name in wanted:

@@ -14,7 +14,7 @@ void Replayer::append(Frame& frame, const ReplayOp& op) {
   const auto given = op.args[1].constant.toInt();
   const auto dim = given < 0 ? given + rank : given;
   std::vector<at::Tensor> tensors;
-  for (const auto& part : parts) tensors.push_back(frame.tensor(part.index));
+  for (const auto& part : parts) tensors.push_back(frame.tensor(part.index, true));
 
   const auto& bound = frame.program.bound;
   const auto position = std::find(bound.begin(), bound.end(), old_slot) - bound.begin();

@@ -13,23 +13,27 @@ Geometry Replayer::Frame::geometry(uint32_t index) const {
   return g;
 }
 
-const at::Tensor& Replayer::Frame::tensor(uint32_t index) {
+at::Tensor Replayer::Frame::tensor(uint32_t index, bool in_rows) {
   auto& cached = tensors[index];
-  if (!cached.defined()) {
-    const auto slot = program.tensors[index].slot;
-    TORCH_CHECK_VALUE(slots[slot].storage, "the program uses a value before it is made");
-    const auto packed_geometry = geometry(index);
-    const auto spread_geometry = slots[slot].slack ? slots[slot].slack->spread(packed_geometry) : packed_geometry;
-    cached = spread_geometry ? make_view(slots[slot].storage, *spread_geometry)
-                             : make_view(packed(slot).storage, packed_geometry);
+  if (cached.defined()) return cached;
+  const auto slot = program.tensors[index].slot;
+  const auto& value = slots[slot];
+  TORCH_CHECK_VALUE(value.storage, "the program uses a value before it is made");
+  const auto packed_geometry = geometry(index);
+  if (!value.slack) return cached = make_view(value.storage, packed_geometry);
+  if (in_rows) {
+    if (const auto spread = value.slack->spread(packed_geometry)) return make_view(value.storage, *spread);
   }
-  return cached;
+  auto& copy = copies.emplace(slot, value).first->second;
+  copy.pack();
+  return make_view(copy.storage, packed_geometry);
 }
 
 StoredValue& Replayer::Frame::packed(uint32_t slot) {
   auto& value = slots[slot];
   if (!value.slack) return value;
   value.pack();
+  copies.erase(slot);
   for (size_t i = 0; i < tensors.size(); ++i) {
     if (program.tensors[i].slot == slot) tensors[i].reset();  // it lay on the old storage
   }

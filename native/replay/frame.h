@@ -23,14 +23,16 @@ struct Replayer::Frame {
   std::vector<at::Tensor> tensors;
   torch::jit::Stack stack;
   std::string reply;
+  std::unordered_map<uint32_t, StoredValue> copies;  // per slot with room in its rows: one without
 
   Frame(ReplayProgram& p, const Bindings& r) : program(p), run(r), kept(r.kept), slots(p.slots), tensors(p.tensors.size()) {
     kept.resize(p.slots, 0);
   }
 
   Geometry geometry(uint32_t index) const;
-  const at::Tensor& tensor(uint32_t index);
-  // The slot's value with its elements where its geometry says.
+  // Of a value with room in its rows: as it lies there, or a copy without, as `in_rows` says.
+  at::Tensor tensor(uint32_t index, bool in_rows);
+  // The slot's value with its elements where its geometry says, from now on.
   StoredValue& packed(uint32_t slot);
   bool failed() const;
 };

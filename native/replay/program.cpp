@@ -18,6 +18,16 @@ void check_allowed(const std::string& name) {
                     " may not be run by a session");
 }
 
+// Ops that read a matrix row by row, or only copy: how far apart the rows are decides nothing. A sum
+// over all of it may take another order.
+bool takes_rows(const std::string& name) {
+  static const std::set<std::string> names = {
+      "aten::bmm", "aten::baddbmm", "aten::mm", "aten::clone", "aten::_to_copy", "aten::_copy_from", "aten::copy_", "aten::cat",
+      "aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_fused_attention_overrideable",
+      "aten::scaled_dot_product_attention"};
+  return names.count(name) != 0;
+}
+
 uint64_t pseudo_of(const std::string& name) {
   for (uint64_t id = kAlloc; id <= kAppend; ++id) {
     if (name == pseudo_name(id)) return id;
@@ -137,6 +147,7 @@ class Finisher {
 
   void finish(ReplayOp& op) {
     op.pseudo = pseudo_of(op.name);
+    op.in_rows = takes_rows(op.name);
     if (op.pseudo == 0) {
       check_allowed(op.name);
       op.op = find_operator(op.name);

@@ -199,10 +199,10 @@ void Replayer::step(Frame& frame, size_t index) {
 namespace {
 
 template <typename FrameType>
-c10::IValue evaluate(FrameType& frame, const ReplayArg& arg, c10::Device device) {
+c10::IValue evaluate(FrameType& frame, const ReplayOp& op, const ReplayArg& arg, c10::Device device) {
   switch (arg.kind) {
     case ReplayArg::Tensor:
-      return frame.tensor(arg.index);
+      return frame.tensor(arg.index, op.in_rows);
     case ReplayArg::Generator: {
       auto& generator = frame.slots[arg.index].generator;
       TORCH_CHECK_VALUE(generator.defined(), "not a generator");
@@ -213,18 +213,18 @@ c10::IValue evaluate(FrameType& frame, const ReplayArg& arg, c10::Device device)
     case ReplayArg::DoubleSymbol:
       return as_double(frame.run.symbols[arg.index]);
     case ReplayArg::ScalarTensor:
-      return scalar_tensor(arg.dtype, arg.wrapped, evaluate(frame, arg.items[0], device).toInt(),
-                           evaluate(frame, arg.items[1], device).toInt());
+      return scalar_tensor(arg.dtype, arg.wrapped, evaluate(frame, op, arg.items[0], device).toInt(),
+                           evaluate(frame, op, arg.items[1], device).toInt());
     case ReplayArg::Complex:
-      return c10::complex<double>(evaluate(frame, arg.items[0], device).toDouble(),
-                                  evaluate(frame, arg.items[1], device).toDouble());
+      return c10::complex<double>(evaluate(frame, op, arg.items[0], device).toDouble(),
+                                  evaluate(frame, op, arg.items[1], device).toDouble());
     case ReplayArg::Device:
       return device;
     case ReplayArg::List: {
       if (arg.is_constant) return arg.constant;
       c10::impl::GenericList list(arg.element);
       list.reserve(arg.items.size());
-      for (const auto& item : arg.items) list.push_back(evaluate(frame, item, device));
+      for (const auto& item : arg.items) list.push_back(evaluate(frame, op, item, device));
       return list;
     }
     default:
@@ -235,8 +235,9 @@ c10::IValue evaluate(FrameType& frame, const ReplayArg& arg, c10::Device device)
 }  // namespace
 
 void Replayer::execute(Frame& frame, const ReplayOp& op, torch::jit::Stack& stack) {
+  for (const auto slot : op.written_slots) frame.packed(slot);
   for (const auto& arg : op.args) {
-    if (arg.kind != ReplayArg::ImplicitGenerator) stack.push_back(evaluate(frame, arg, store_.device()));
+    if (arg.kind != ReplayArg::ImplicitGenerator) stack.push_back(evaluate(frame, op, arg, store_.device()));
   }
   if (op.implicit_generator >= 0) {
     auto& generator = frame.slots[op.implicit_generator].generator;
@@ -305,7 +306,7 @@ void Replayer::take_output(Frame& frame, const ReplayOp& op, const ReplayOutput&
 }
 
 void Replayer::execute_pseudo(Frame& frame, const ReplayOp& op) {
-  const auto number = [&](size_t i) { return evaluate(frame, op.args.at(i), store_.device()).toInt(); };
+  const auto number = [&](size_t i) { return evaluate(frame, op, op.args.at(i), store_.device()).toInt(); };
   const auto slot = [&](size_t i) -> StoredValue& { return frame.slots[op.args.at(i).index]; };
   switch (op.pseudo) {
     case kAlloc: {

@@ -55,6 +55,7 @@ struct ReplayOp {
   uint64_t modes = kDefaultModes;  // as they were when the user called it
   int64_t origin = -1;     // the op of the client's program that it stands for
   bool once = false;       // what it gives is the same in every run
+  bool in_rows = false;    // gives the same bits, however far apart the rows of its operands are
   bool last_read = false;  // of an append: nothing reads afterwards what it appends to
 };
 

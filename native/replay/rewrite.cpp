@@ -9,6 +9,7 @@
 namespace genie {
 namespace {
 
+constexpr size_t kMostCopied = size_t(1) << 30;  // bytes: what is written to and larger is not compared
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 at::Tensor bytes_of(const at::Tensor& tensor) {
@@ -89,8 +90,9 @@ std::vector<uint8_t> compared_slots(const ReplayProgram& program, const std::vec
 }
 
 // Values that either program writes to get a copy, so that neither sees what the other did.
+// False where that would take too much memory.
 template <typename FrameType>
-void part_from(FrameType& frame, const ReplayProgram& other) {
+bool part_from(FrameType& frame, const ReplayProgram& other) {
   std::vector<uint8_t> written(frame.slots.size(), 0);
   for (const auto* program : {static_cast<const ReplayProgram*>(&frame.program), &other}) {
     for (const auto& op : program->ops) {
@@ -98,6 +100,11 @@ void part_from(FrameType& frame, const ReplayProgram& other) {
       for (const auto slot : op.read_slots) written[slot] |= frame.slots[slot].generator.defined();
     }
   }
+  size_t nbytes = 0;
+  for (size_t slot = 0; slot < written.size(); ++slot) {
+    if (written[slot] && !frame.program.made_here[slot] && frame.slots[slot].storage) nbytes += frame.slots[slot].storage.nbytes();
+  }
+  if (nbytes > kMostCopied) return false;
   for (size_t slot = 0; slot < written.size(); ++slot) {
     auto& value = frame.slots[slot];
     if (!written[slot] || frame.program.made_here[slot]) continue;
@@ -110,6 +117,7 @@ void part_from(FrameType& frame, const ReplayProgram& other) {
     bytes.stride = {1};
     value.storage = make_view(value.storage, bytes).clone().storage();
   }
+  return true;
 }
 
 }  // namespace
@@ -118,7 +126,11 @@ void Replayer::check(Rewrite& rewrite, Frame& frame) {
   const size_t shared = frame.program.ops.size() - (frame.program.tail ? 1 : 0);
   Frame other(rewrite.program, frame.run);
   load_inputs(other);
-  part_from(other, frame.program);
+  if (!part_from(other, frame.program)) {
+    rewrite.state = Rewrite::Refused;
+    rewrite.reason = "it writes to too much memory to be compared";
+    return play(frame, 0, frame.program.ops.size());
+  }
   auto start = std::chrono::steady_clock::now();
   play(frame, 0, shared);
   store_.synchronize();

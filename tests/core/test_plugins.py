@@ -94,6 +94,8 @@ def test_built_in_plugins_come_through_the_same_door():
         "executor",
         "explain",
         "fallback",
+        "passes",
+        "patterns",
         "semantics",
         "shape_inference",
     }

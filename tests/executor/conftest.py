@@ -61,6 +61,10 @@ class FakeStore:
         return sum(map(len, self.values.values()))
 
     @property
+    def rewrites(self):
+        return []
+
+    @property
     def restrided(self):
         return {}
 

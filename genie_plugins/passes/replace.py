@@ -1,0 +1,152 @@
+"""Matches of patterns, put into other words."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch.fx
+
+from genie_core.graph import reads, writes
+from genie_core.log import get_logger
+from genie_plugins.passes.purity import is_pure, kept, made, ops_of
+from genie_plugins.passes.tracing import Unsuitable, trace
+from genie_plugins.passes.writer import Writer, fixed
+
+if TYPE_CHECKING:
+    from genie_core.values import Match, Pattern
+
+Node = torch.fx.Node
+_log = get_logger("passes")
+
+
+@attrs.frozen
+class Replace:
+    """Puts a pattern's replacement where it matched and nobody looks inside."""
+
+    pattern: Pattern
+
+    @property
+    def name(self) -> str:
+        """The pattern's."""
+        return self.pattern.name
+
+    @property
+    def tolerance(self) -> float:
+        """The pattern's."""
+        return self.pattern.tolerance
+
+    def apply(self, graph: torch.fx.Graph) -> int:
+        """Edit `graph`, and return how many matches were replaced."""
+        found = [
+            match
+            for node in ops_of(graph)
+            for match in node.meta.get("matches", ())
+            if match.pattern.name == self.name and match.pattern.replacement is not None
+        ]
+        return sum(_replaced(graph, match) for match in found)
+
+
+def _replaced(graph: torch.fx.Graph, match: Match) -> bool:
+    try:
+        place = Place.find(graph, match)
+        _insert(graph, place, match)
+    except Unsuitable as unsuitable:
+        _log.debug("match.kept", pattern=match.pattern.name, reason=unsuitable.reason)
+        return False
+    return True
+
+
+@attrs.frozen
+class Place:
+    """Where a match is in a graph, once nothing speaks against its replacement."""
+
+    ops: list[Node]
+    inputs: dict[str, Node | list[Node]]
+    outputs: list[Node]
+
+    @classmethod
+    def find(cls, graph: torch.fx.Graph, match: Match) -> Place:
+        """Look a match of the original up in its copy. Raises `Unsuitable`."""
+        here = {node.name: node for node in graph.nodes}
+        try:
+            place = cls(
+                sorted((here[node.name] for node in match.nodes), key=lambda n: n.meta["index"]),
+                {name: _found(here, node) for name, node in match.inputs.items()},
+                [here[node.name] for node in match.outputs],
+            )
+        except KeyError:
+            raise Unsuitable("another pass has changed it") from None
+        place.check(graph)
+        return place
+
+    @property
+    def tensors(self) -> Iterator[Node]:
+        """Its inputs, one by one."""
+        for node in self.inputs.values():
+            yield from node if isinstance(node, list) else [node]
+
+    def check(self, graph: torch.fx.Graph) -> None:
+        """Raise `Unsuitable` where somebody would see the difference."""
+        own = set(self.ops)
+        given = {node.meta["slot"] for node in self.outputs}
+        inside = {slot for node in self.ops for slot in made(node)} - given
+        if not all(is_pure(node) for node in self.ops):
+            raise Unsuitable("it has effects")
+        if kept(graph) & inside:
+            raise Unsuitable("what it computes on its way is wanted later")
+        taken = {node.meta["slot"] for node in self.tensors}
+        for node, is_within in self._others(graph, own):
+            if inside.intersection(reads(node)):
+                raise Unsuitable("others read what it computes on its way")
+            if is_within and taken.intersection(writes(node)):
+                raise Unsuitable("its inputs change meanwhile")
+            if is_within and given.intersection(reads(node)):
+                raise Unsuitable("its results are read before it ends")
+
+    def _others(self, graph: torch.fx.Graph, own: set[Node]) -> Iterator[tuple[Node, bool]]:
+        """The other ops, and whether they come between its first and its last."""
+        within = False
+        for node in ops_of(graph):
+            within = within or node is self.ops[0]
+            if node is self.ops[-1]:
+                within = False
+            elif node not in own:
+                yield node, within
+
+
+def _found(here: dict[str, Node], given: Any) -> Node | list[Node]:
+    if isinstance(given, list | tuple):
+        return [here[one.name] for one in given]
+    return here[given.name]
+
+
+def _insert(graph: torch.fx.Graph, place: Place, match: Match) -> None:
+    function = match.pattern.replacement
+    assert function is not None
+    names = tuple(inspect.signature(function).parameters)
+    values = {**match.literals, **place.inputs}
+    names = tuple(name for name in names if name in values)
+    arguments = tuple(_argument(values[name]) for name in names)
+    try:
+        traced = trace(function, names, arguments)
+    except Unsuitable:
+        raise
+    except Exception as error:  # the replacement does not take such tensors
+        raise Unsuitable(f"{type(error).__name__}: {error}") from error
+    tensors = [node for name in names for node in _nodes(values[name])]
+    Writer(graph, place, traced).write(tensors)
+
+
+def _nodes(value: Any) -> list[Node]:
+    if isinstance(value, Node):
+        return [value]
+    return [one for one in value if isinstance(one, Node)] if isinstance(value, list) else []
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, Node):
+        return fixed(value)
+    return tuple(fixed(one) for one in value) if isinstance(value, list) else value

@@ -1,0 +1,73 @@
+"""What a function of tensors does, in ATen ops, for tensors that lie in a certain way.
+
+`make_fx(pre_dispatch=True)` is private in torch 2.1 and later; the functions that have kernels of
+their own on each device, such as attention, stay whole in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import attrs
+import torch
+import torch.fx
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from genie_core.graph import Geometry
+
+
+@attrs.frozen
+class Unsuitable(Exception):
+    """Why a function cannot stand for a match, which then stays as it is."""
+
+    reason: str
+
+
+@lru_cache(1024)
+def trace(
+    function: Callable[..., Any], names: tuple[str, ...], arguments: tuple[Any, ...]
+) -> torch.fx.Graph:
+    """Trace `function`; arguments are geometries, tuples of them for lists of tensors, or numbers.
+
+    Each node's `meta["val"]` is a fake tensor. Placeholders are the tensors, in order.
+    """
+    mode = FakeTensorMode()
+    flat = [geometry for argument in arguments for geometry in _geometries(argument)]
+
+    def call(*tensors: torch.Tensor) -> Any:
+        given = iter(tensors)
+        values = [_filled(argument, given) for argument in arguments]
+        return function(**dict(zip(names, values, strict=True)))
+
+    with mode, torch.no_grad():
+        fakes = [_fake(geometry) for geometry in flat]
+        graph: torch.fx.Graph = make_fx(call, pre_dispatch=True)(*fakes).graph
+    return graph
+
+
+def _geometries(argument: Any) -> tuple[Geometry, ...]:
+    if isinstance(argument, Geometry):
+        return (argument,)
+    return argument if isinstance(argument, tuple) else ()
+
+
+def _filled(argument: Any, tensors: Any) -> Any:
+    if isinstance(argument, Geometry):
+        return next(tensors)
+    return [next(tensors) for _ in argument] if isinstance(argument, tuple) else argument
+
+
+def _fake(geometry: Geometry) -> torch.Tensor:
+    last = sum((n - 1) * s for n, s in zip(geometry.size, geometry.stride, strict=True))
+    base = torch.empty(geometry.offset + last + 1, dtype=geometry.dtype)
+    return base.as_strided(geometry.size, geometry.stride, geometry.offset)
+
+
+def geometry_of(value: Any) -> Geometry:
+    """How a traced tensor lies. Raises `Unsuitable` for what is none."""
+    if not isinstance(value, FakeTensor) or value.is_conj() or value.is_neg():
+        raise Unsuitable("it makes something else than plain tensors")
+    return Geometry(value.dtype, tuple(value.size()), tuple(value.stride()), value.storage_offset())

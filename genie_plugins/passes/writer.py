@@ -1,0 +1,186 @@
+"""Writes a traced function into a program, in the place of a match."""
+
+from __future__ import annotations
+
+import operator as _operator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.fx
+
+from genie_core.graph import Geometry, strided_view
+from genie_plugins.passes.dead import erase
+from genie_plugins.passes.tracing import Unsuitable, geometry_of
+
+if TYPE_CHECKING:
+    from genie_plugins.passes.replace import Place
+
+Node = torch.fx.Node
+
+
+def fixed(node: Node) -> Geometry:
+    """A tensor's geometry, lifted numbers as they are now; a guard sees to it that they stay."""
+    geometry: Geometry = node.meta["geometry"]
+
+    def number(n: Any) -> Any:
+        if isinstance(n, Node):
+            n.meta["guarded"] = True
+            return n.meta["example"]
+        return n
+
+    size, stride = (tuple(map(number, numbers)) for numbers in (geometry.size, geometry.stride))
+    return Geometry(geometry.dtype, size, stride, number(geometry.offset), geometry.flags)
+
+
+class Writer:
+    """Writes a traced function's ops in front of a match's last op, whose place they take."""
+
+    def __init__(self, graph: torch.fx.Graph, place: Place, traced: torch.fx.Graph) -> None:
+        self._graph = graph
+        self._place = place
+        self._traced = traced
+        self._last = place.ops[-1]
+        top = max((node.meta["slot"] for node in graph.nodes if "slot" in node.meta), default=0)
+        self._fresh = count(top + 1)
+        self._nodes: dict[Node, Node] = {}
+        self._storages: dict[int, Node] = {}
+
+    def write(self, tensors: list[Node]) -> None:
+        """Write them, for these inputs. Raises `Unsuitable` before anything has changed."""
+        outputs = self._results()
+        given = [n for n in self._traced.nodes if n.op == "placeholder"]
+        for node in self._traced.nodes:
+            if node.op == "call_function" and node.target is not _operator.getitem:
+                _check(node)
+        self._agree(outputs)
+        for placeholder, node in zip(given, tensors, strict=True):
+            self._nodes[placeholder] = node
+            self._storages.setdefault(_storage(placeholder), node)
+        with self._graph.inserting_before(self._last):
+            for node in self._traced.nodes:
+                if node.op == "call_function":
+                    self._write(node)
+        self._hand_over(outputs)
+
+    def _results(self) -> list[Node]:
+        (told,) = next(node for node in reversed(self._traced.nodes) if node.op == "output").args
+        found: Any = list(told) if isinstance(told, list | tuple) else [told]
+        if len(found) != len(self._place.outputs) or len(set(found)) != len(found):
+            raise Unsuitable("it gives another number of results")
+        return list(found)
+
+    def _agree(self, outputs: list[Node]) -> None:
+        for found, wanted in zip(outputs, self._place.outputs, strict=True):
+            ours, theirs = geometry_of(found.meta["val"]), fixed(wanted)
+            if (ours.dtype, ours.size) != (theirs.dtype, theirs.size):
+                raise Unsuitable("its results have another size or dtype")
+
+    def _write(self, node: Node) -> None:
+        value = node.meta["val"]
+        if node.target is _operator.getitem:
+            source, index = node.args
+            made_node = self._nodes[source]  # type: ignore[index]
+            self._nodes[node] = self._part(made_node, index, value)
+            return
+        base = self._storages.get(_storage(node)) if isinstance(value, torch.Tensor) else None
+        if base is not None:
+            self._nodes[node] = self._view(base, geometry_of(value))
+            return
+        call = self._op(node)
+        self._nodes[node] = call
+        if isinstance(value, torch.Tensor):
+            self._storages[_storage(node)] = call
+
+    def _op(self, node: Node) -> Node:
+        mapped = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: self._nodes[n])
+        return self._call(node.target, *_whole(node.target, *mapped), _results_of(node))
+
+    def _call(self, target: Any, args: Any, kwargs: Any, made: list[Geometry]) -> Node:
+        call = self._graph.call_function(target, args, kwargs)
+        outputs = [(0, next(self._fresh), geometry) for geometry in made]
+        call.meta = {key: self._last.meta[key] for key in ("mark", "genie", "modes", "index")}
+        call.meta |= {"op": _name(target), "outputs": outputs}
+        if len(outputs) == 1:
+            call.meta |= {"slot": outputs[0][1], "geometry": outputs[0][2]}
+        return call
+
+    def _part(self, call: Node, index: Any, value: Any) -> Node:
+        node = self._graph.call_function(_operator.getitem, (call, index))
+        _, slot, geometry = call.meta["outputs"][index]
+        node.meta = {"slot": slot, "geometry": geometry}
+        self._storages.setdefault(value.untyped_storage()._cdata, node)
+        return node
+
+    def _view(self, base: Node, g: Geometry) -> Node:
+        node = self._graph.call_function(
+            strided_view, (base, g.dtype, g.size, g.stride, g.offset, g.flags)
+        )
+        node.meta = {"slot": base.meta["slot"], "geometry": g}
+        return node
+
+    def _hand_over(self, outputs: list[Node]) -> None:
+        """Give the results the slots that others know, lying as they did before."""
+        for found, wanted in zip(outputs, self._place.outputs, strict=True):
+            with self._graph.inserting_before(self._last):
+                result = self._settled(self._nodes[found], wanted)
+            slot = wanted.meta["slot"]
+            _rename(result, slot)
+            for view in list(wanted.users):
+                if view.target is strided_view or "op" in view.meta or view.op == "output":
+                    view.replace_input_with(wanted, result)
+        for node in reversed(self._place.ops):
+            erase(self._graph, node)
+
+    def _settled(self, result: Node, wanted: Node) -> Node:
+        """`result`, or a copy of it that lies as `wanted` does, on a storage of its own."""
+        is_op = "op" in result.meta or result.target is _operator.getitem
+        if is_op and result.meta["geometry"] == fixed(wanted):
+            return result
+        return self._copied(result, fixed(wanted))
+
+    def _copied(self, result: Node, g: Geometry) -> Node:
+        options = {"memory_format": torch.contiguous_format}
+        return self._call(torch.ops.aten.clone.default, (result,), options, [g])
+
+
+def _rename(result: Node, slot: int) -> None:
+    """Have the op that makes `result` make it in another slot."""
+    maker, index = result.args if result.target is _operator.getitem else (result, 0)
+    assert isinstance(maker, Node)
+    old = result.meta["slot"]
+    outputs = maker.meta["outputs"]
+    outputs[index] = (0, slot, outputs[index][2])
+    for node in (result, *result.users):
+        if node.meta.get("slot") == old:
+            node.meta["slot"] = slot
+
+
+def _storage(node: Node) -> int:
+    return int(node.meta["val"].untyped_storage()._cdata)
+
+
+def _name(target: Any) -> str:
+    schema = target._schema
+    return f"{schema.name}.{schema.overload_name}" if schema.overload_name else str(schema.name)
+
+
+def _check(node: Node) -> None:
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or schema.is_mutable:
+        raise Unsuitable("it has effects")
+    _results_of(node)
+
+
+def _results_of(node: Node) -> list[Geometry]:
+    value = node.meta["val"]
+    return [geometry_of(each) for each in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _whole(target: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments as a recorded op has them: each that its schema names."""
+    given = {**dict(zip((a.name for a in target._schema.arguments), args, strict=False)), **kwargs}
+    every = {a.name: given.get(a.name, a.default_value) for a in target._schema.arguments}
+    words = {a.name for a in target._schema.arguments if a.kwarg_only}
+    positional = tuple(value for name, value in every.items() if name not in words)
+    return positional, {name: every[name] for name in every if name in words}

@@ -1,0 +1,201 @@
+"""What the executor makes of rewrites: it believes none that it has not seen agree."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import torch
+from torch.nn import functional
+
+import genie_core
+from genie_core import Match, Pattern
+
+
+@attrs.frozen
+class Swap:
+    """Puts one op in the place of another; wrong on purpose, unless they agree."""
+
+    name: str
+    old: str
+    new: str
+    tolerance: float = 0.0
+
+    def apply(self, graph):
+        found = [node for node in graph.nodes if node.meta.get("op") == self.old]
+        for node in found:
+            node.meta["op"] = self.new
+            node.target = getattr(torch.ops.aten, self.new.removeprefix("aten::")).default
+        return len(found)
+
+
+def plugin(*passes, patterns=(), annotate=None):
+    class Plugin:
+        @genie_core.hookimpl
+        def genie_passes(self):
+            return passes
+
+        @genie_core.hookimpl
+        def genie_patterns(self):
+            return patterns
+
+        @genie_core.hookimpl
+        def genie_annotate(self, graph):
+            if annotate is not None:
+                annotate(graph)
+
+    return Plugin()
+
+
+def test_a_rewrite_that_differs_is_refused_unseen(genie, outcomes, only, plug):
+    plug(plugin(Swap("wrong", "aten::sin", "aten::cos")), "wrong")
+    only("wrong")
+    x = torch.randn(5)
+    for _ in range(4):
+        assert torch.equal(x.to(genie).sin().cpu(), x.sin())
+    found = outcomes()
+    assert {one.state for one in found} == {"refused"}
+    assert "tolerance" in found[0].reason
+    assert found[0].error > 0
+
+
+def test_one_that_is_within_its_tolerance_is_taken(genie, outcomes, only, plug):
+    """exp2(x) for exp(x) at x near 0 is off by a third of x."""
+    plug(plugin(Swap("near", "aten::exp", "aten::exp2", tolerance=0.01)), "near")
+    only("near")
+    x = torch.tensor([0.001, 0.0, -0.002])
+    first, *later = [x.to(genie).exp().cpu() for _ in range(4)]
+    assert torch.equal(first, x.exp())
+    assert all(torch.equal(one, x.exp2()) for one in later)
+    assert {one.state for one in outcomes()} == {"accepted"}
+
+
+def test_a_pass_with_a_tolerance_is_off_unless_asked_for(genie, plug):
+    plug(plugin(Swap("near", "aten::exp", "aten::exp2", tolerance=0.01)), "near")
+    x = torch.tensor([0.001, 0.0, -0.002])
+    for _ in range(3):
+        assert torch.equal(x.to(genie).abs().exp().cpu(), x.abs().exp())
+
+
+def test_an_error_inside_a_rewrite_refuses_it(genie, outcomes, only, plug):
+    plug(plugin(Swap("broken", "aten::tan", "aten::inverse")), "broken")
+    only("broken")
+    x = torch.randn(5)
+    for _ in range(3):
+        assert torch.equal(x.to(genie).tan().cpu(), x.tan())
+    assert {one.state for one in outcomes()} == {"refused"}
+
+
+def test_a_pass_that_raises_costs_nobody_his_values(genie, only, plug, capsys):
+    class Raises:
+        name, tolerance = "raises", 0.0
+
+        def apply(self, graph):
+            raise ZeroDivisionError
+
+    plug(plugin(Raises()), "raises")
+    only("raises")
+    x = torch.randn(5)
+    assert torch.equal((x.to(genie) + 1).cpu(), x + 1)
+
+
+def test_both_runs_start_from_the_same_values(genie, outcomes, only):
+    """What the program writes, its rewrite must not write a second time."""
+    only("dead_code")
+    x = torch.arange(4.0)
+    there = x.to(genie)
+    generator = torch.Generator(genie).manual_seed(5)
+    twin = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        x.mul_(2).add_(torch.rand(4, generator=twin))
+        there.sin()
+        there.mul_(2).add_(torch.rand(4, generator=generator, device=genie))
+        assert torch.equal(there.cpu(), x)
+    assert {one.state for one in outcomes()} == {"accepted"}
+
+
+# Replacements --------------------------------------------------------------------------------
+
+
+def chain(q, k, v):
+    return torch.softmax(q @ k.transpose(-1, -2) * 0.25, -1) @ v
+
+
+def fused(q, k, v):
+    return functional.scaled_dot_product_attention(q[None], k[None].mT, v[None], scale=0.25)[0]
+
+
+def found_chains(pattern):
+    def annotate(graph):
+        ops = [node for node in graph.nodes if "op" in node.meta]
+        for index, node in enumerate(ops):
+            if node.meta["op"] == "aten::_softmax":
+                scores, _, _, values = own = ops[index - 2 : index + 2]
+                inputs = {"q": scores.args[0], "k": scores.args[1], "v": values.args[1]}
+                match = Match(pattern, tuple(own), inputs, (values,))
+                values.meta["matches"] = [match]
+
+    return annotate
+
+
+@pytest.fixture
+def attention(plug, only):
+    pattern = Pattern("demo_attention", (), tuple, replacement=fused, tolerance=1e-5)
+    plug(plugin(patterns=(pattern,), annotate=found_chains(pattern)), "chains")
+    only("demo_attention")
+
+
+@pytest.fixture
+def rewritten(genie, outcomes):
+    """Call a function there three times; returns what became of its rewrites."""
+
+    def call(q, k, v, use):
+        return _call(genie, outcomes, q, k, v, use)
+
+    return call
+
+
+def _call(genie, outcomes, q, k, v, use):
+    results = [use(*(t.to(genie) for t in (q, k, v))).cpu() for _ in range(3)]
+    assert torch.equal(results[0], use(q, k, v))
+    torch.testing.assert_close(results[-1], use(q, k, v), rtol=1e-4, atol=1e-5)
+    return outcomes()
+
+
+def test_a_match_is_replaced_in_plain_pytorch(rewritten, attention):
+    q, k, v = torch.randn(3, 2, 4, 16, 16)
+    found = rewritten(q, k, v, chain)
+    assert {one.state for one in found} == {"accepted"}
+    assert 0 < max(one.error for one in found) <= 1e-5
+
+
+def test_a_result_that_is_read_on_the_way_keeps_the_match(rewritten, attention):
+    q, k, v = torch.randn(3, 2, 4, 16, 16)
+
+    def use(q, k, v):
+        weights = torch.softmax(q @ k.transpose(-1, -2) * 0.25, -1)
+        return weights @ v + weights.sum()
+
+    assert rewritten(q, k, v, use) == []
+
+
+def test_results_keep_their_strides(rewritten, attention):
+    q, k, v = torch.randn(3, 2, 4, 16, 16)
+
+    def use(q, k, v):
+        result = chain(q, k, v)
+        result.transpose(1, 2)[0].mul_(2)
+        return result.transpose(-1, -2).reshape(2, -1)
+
+    found = rewritten(q, k, v, use)
+    assert {one.state for one in found} == {"accepted"}
+
+
+def test_a_replacement_that_cannot_take_the_tensors_leaves_the_match(rewritten, plug, only):
+    def broken(q, k, v):
+        raise RuntimeError("not for these")
+
+    pattern = Pattern("demo_attention", (), tuple, replacement=broken)
+    plug(plugin(patterns=(pattern,), annotate=found_chains(pattern)), "chains")
+    only("demo_attention")
+    q, k, v = torch.randn(3, 2, 4, 16, 16)
+    assert rewritten(q, k, v, chain) == []
