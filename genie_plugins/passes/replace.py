@@ -11,9 +11,10 @@ import torch.fx
 
 from genie_core.graph import reads, writes
 from genie_core.log import get_logger
+from genie_plugins.passes.lifted import Lifted
 from genie_plugins.passes.purity import is_pure, kept, made, ops_of
 from genie_plugins.passes.tracing import Unsuitable, trace
-from genie_plugins.passes.writer import Writer, fixed
+from genie_plugins.passes.writer import Traces, Writer
 
 if TYPE_CHECKING:
     from genie_core.values import Match, Pattern
@@ -129,15 +130,16 @@ def _insert(graph: torch.fx.Graph, place: Place, match: Match) -> None:
     names = tuple(inspect.signature(function).parameters)
     values = {**match.literals, **place.inputs}
     names = tuple(name for name in names if name in values)
-    arguments = tuple(_argument(values[name]) for name in names)
+    lifted = Lifted()
+    arguments = [_argument(values[name], lifted) for name in names]
     try:
-        traced = trace(function, names, arguments)
+        traces = [trace(function, names, each) for each in zip(*arguments, strict=True)]
     except Unsuitable:
         raise
     except Exception as error:  # the replacement does not take such tensors
         raise Unsuitable(f"{type(error).__name__}: {error}") from error
     tensors = [node for name in names for node in _nodes(values[name])]
-    Writer(graph, place, traced).write(tensors)
+    Writer(graph, place, Traces(traces[0], traces[1], lifted)).write(tensors)
 
 
 def _nodes(value: Any) -> list[Node]:
@@ -146,7 +148,11 @@ def _nodes(value: Any) -> list[Node]:
     return [one for one in value if isinstance(one, Node)] if isinstance(value, list) else []
 
 
-def _argument(value: Any) -> Any:
+def _argument(value: Any, lifted: Lifted) -> tuple[Any, Any]:
+    """As it is, and as it might be."""
     if isinstance(value, Node):
-        return fixed(value)
-    return tuple(fixed(one) for one in value) if isinstance(value, list) else value
+        return lifted.both(value.meta["geometry"])
+    if isinstance(value, list):
+        ones, others = zip(*(lifted.both(one.meta["geometry"]) for one in value), strict=True)
+        return ones, others
+    return value, value

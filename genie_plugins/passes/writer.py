@@ -6,6 +6,7 @@ import operator as _operator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import torch
 import torch.fx
 
@@ -14,32 +15,37 @@ from genie_plugins.passes.dead import erase
 from genie_plugins.passes.tracing import Unsuitable, geometry_of
 
 if TYPE_CHECKING:
+    from genie_plugins.passes.lifted import Lifted
     from genie_plugins.passes.replace import Place
 
 Node = torch.fx.Node
 
 
-def fixed(node: Node) -> Geometry:
-    """A tensor's geometry, lifted numbers as they are now; a guard sees to it that they stay."""
-    geometry: Geometry = node.meta["geometry"]
+@attrs.frozen
+class Traces:
+    """The same function's ops for tensors as they are, and as they might be."""
 
-    def number(n: Any) -> Any:
-        if isinstance(n, Node):
-            n.meta["guarded"] = True
-            return n.meta["example"]
-        return n
+    one: torch.fx.Graph
+    other: torch.fx.Graph
+    lifted: Lifted
 
-    size, stride = (tuple(map(number, numbers)) for numbers in (geometry.size, geometry.stride))
-    return Geometry(geometry.dtype, size, stride, number(geometry.offset), geometry.flags)
+    def pairs(self) -> list[tuple[Node, Node]]:
+        """Node by node. Raises `Unsuitable` where the size decides what is done."""
+        ones, others = list(self.one.nodes), list(self.other.nodes)
+        if [node.target for node in ones] != [node.target for node in others]:
+            raise Unsuitable("what it does depends on a number that varies")
+        return list(zip(ones, others, strict=True))
 
 
 class Writer:
     """Writes a traced function's ops in front of a match's last op, whose place they take."""
 
-    def __init__(self, graph: torch.fx.Graph, place: Place, traced: torch.fx.Graph) -> None:
+    def __init__(self, graph: torch.fx.Graph, place: Place, traces: Traces) -> None:
         self._graph = graph
         self._place = place
-        self._traced = traced
+        self._lifted = traces.lifted
+        self._pairs = traces.pairs()
+        self._twins = dict(self._pairs)
         self._last = place.ops[-1]
         top = max((node.meta["slot"] for node in graph.nodes if "slot" in node.meta), default=0)
         self._fresh = count(top + 1)
@@ -49,52 +55,68 @@ class Writer:
     def write(self, tensors: list[Node]) -> None:
         """Write them, for these inputs. Raises `Unsuitable` before anything has changed."""
         outputs = self._results()
-        given = [n for n in self._traced.nodes if n.op == "placeholder"]
-        for node in self._traced.nodes:
-            if node.op == "call_function" and node.target is not _operator.getitem:
-                _check(node)
-        self._agree(outputs)
+        plan = self._plan()
+        given = [node for node, _ in self._pairs if node.op == "placeholder"]
         for placeholder, node in zip(given, tensors, strict=True):
             self._nodes[placeholder] = node
             self._storages.setdefault(_storage(placeholder), node)
         with self._graph.inserting_before(self._last):
-            for node in self._traced.nodes:
-                if node.op == "call_function":
-                    self._write(node)
+            for node, (args, kwargs, made) in plan.items():
+                self._nodes[node] = self._write(node, args, kwargs, made)
         self._hand_over(outputs)
 
+    def _plan(self) -> dict[Node, tuple[Any, Any, list[Geometry]]]:
+        """What each node is called with and makes, as numbers of the graph."""
+        plan = {}
+        for node, twin in self._pairs:
+            if node.op != "call_function":
+                continue
+            if node.target is not _operator.getitem:
+                _check(node)
+            args, kwargs = self._merged((node.args, node.kwargs), (twin.args, twin.kwargs))
+            made = self._lifted.merged(_results_of(node), _results_of(twin))
+            plan[node] = (args, kwargs, made)
+        return plan
+
+    def _merged(self, one: Any, other: Any) -> Any:
+        if isinstance(one, Node):
+            return one
+        if isinstance(one, dict):
+            return {key: self._merged(value, other[key]) for key, value in one.items()}
+        if isinstance(one, list | tuple):
+            return type(one)(self._merged(*pair) for pair in zip(one, other, strict=True))
+        return self._lifted.merged(one, other)
+
     def _results(self) -> list[Node]:
-        (told,) = next(node for node in reversed(self._traced.nodes) if node.op == "output").args
+        """The nodes that give the results. Raises `Unsuitable` unless they are those wanted."""
+        (told,) = next(node for node, _ in reversed(self._pairs) if node.op == "output").args
         found: Any = list(told) if isinstance(told, list | tuple) else [told]
         if len(found) != len(self._place.outputs) or len(set(found)) != len(found):
             raise Unsuitable("it gives another number of results")
+        for result, wanted in zip(found, self._place.outputs, strict=True):
+            ours = self._geometry(result)
+            if (ours.dtype, ours.size) != _kind(wanted.meta["geometry"]):
+                raise Unsuitable("its results have another size or dtype")
         return list(found)
 
-    def _agree(self, outputs: list[Node]) -> None:
-        for found, wanted in zip(outputs, self._place.outputs, strict=True):
-            ours, theirs = geometry_of(found.meta["val"]), fixed(wanted)
-            if (ours.dtype, ours.size) != (theirs.dtype, theirs.size):
-                raise Unsuitable("its results have another size or dtype")
+    def _geometry(self, node: Node) -> Geometry:
+        twin = self._twins[node]
+        both = geometry_of(node.meta["val"]), geometry_of(twin.meta["val"])
+        merged: Geometry = self._lifted.merged(*both)
+        return merged
 
-    def _write(self, node: Node) -> None:
+    def _write(self, node: Node, args: Any, kwargs: Any, made: list[Geometry]) -> Node:
         value = node.meta["val"]
         if node.target is _operator.getitem:
-            source, index = node.args
-            made_node = self._nodes[source]  # type: ignore[index]
-            self._nodes[node] = self._part(made_node, index, value)
-            return
+            return self._part(self._nodes[args[0]], args[1], value)
         base = self._storages.get(_storage(node)) if isinstance(value, torch.Tensor) else None
         if base is not None:
-            self._nodes[node] = self._view(base, geometry_of(value))
-            return
-        call = self._op(node)
-        self._nodes[node] = call
+            return self._view(base, made[0])
+        mapped = torch.fx.node.map_arg((args, kwargs), lambda n: self._nodes.get(n, n))
+        call = self._call(node.target, *_whole(node.target, *mapped), made)
         if isinstance(value, torch.Tensor):
             self._storages[_storage(node)] = call
-
-    def _op(self, node: Node) -> Node:
-        mapped = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: self._nodes[n])
-        return self._call(node.target, *_whole(node.target, *mapped), _results_of(node))
+        return call
 
     def _call(self, target: Any, args: Any, kwargs: Any, made: list[Geometry]) -> Node:
         call = self._graph.call_function(target, args, kwargs)
@@ -135,13 +157,17 @@ class Writer:
     def _settled(self, result: Node, wanted: Node) -> Node:
         """`result`, or a copy of it that lies as `wanted` does, on a storage of its own."""
         is_op = "op" in result.meta or result.target is _operator.getitem
-        if is_op and result.meta["geometry"] == fixed(wanted):
+        if is_op and result.meta["geometry"] == wanted.meta["geometry"]:
             return result
-        return self._copied(result, fixed(wanted))
+        return self._copied(result, wanted.meta["geometry"])
 
     def _copied(self, result: Node, g: Geometry) -> Node:
         options = {"memory_format": torch.contiguous_format}
         return self._call(torch.ops.aten.clone.default, (result,), options, [g])
+
+
+def _kind(geometry: Geometry) -> tuple[torch.dtype, tuple[Any, ...]]:
+    return geometry.dtype, geometry.size
 
 
 def _rename(result: Node, slot: int) -> None:

@@ -199,3 +199,55 @@ def test_a_replacement_that_cannot_take_the_tensors_leaves_the_match(rewritten, 
     only("demo_attention")
     q, k, v = torch.randn(3, 2, 4, 16, 16)
     assert rewritten(q, k, v, lambda *qkv: chain(*qkv) + 1) == []
+
+
+def test_a_replacement_serves_sizes_that_vary(genie, outcomes, attention):
+    """As the length of a key-value cache does."""
+    q = torch.randn(2, 4, 1, 16)
+    programs = genie_core.stats(genie).programs_built
+    for length in range(5, 15):
+        k, v = torch.randn(2, 2, 4, length, 16)
+        found = chain(q.to(genie), k.to(genie), v.to(genie)).sigmoid().cpu()
+        torch.testing.assert_close(found, chain(q, k, v).sigmoid(), rtol=1e-4, atol=1e-5)
+    assert genie_core.stats(genie).programs_built - programs <= 3
+    assert [one.state for one in outcomes()] == ["accepted"] * len(outcomes())
+    assert outcomes()
+
+
+@pytest.mark.parametrize("of", [lambda n: n - 1, lambda n: n % 2])
+def test_one_that_depends_on_how_much_they_vary_does_not(genie, plug, only, rewritten, of):
+    def odd(q, k, v):
+        return fused(q, k, v) + of(k.shape[-2])
+
+    pattern = Pattern("odd_attention", (), tuple, replacement=odd, tolerance=1e9)
+    plug(plugin(patterns=(pattern,), annotate=found_chains(pattern)), "odd")
+    only("odd_attention")
+    q = torch.randn(2, 4, 1, 16)
+    for length in range(5, 15):
+        k, v = torch.randn(2, 2, 4, length, 16)
+        found = chain(q.to(genie), k.to(genie), v.to(genie)).tan().cpu()
+        if length > 6:  # from the second sight on the length is a lifted number
+            torch.testing.assert_close(found, chain(q, k, v).tan())
+
+
+def test_a_number_that_a_pass_relied_on_is_guarded(genie, outcomes, only, plug):
+    """The rewrite is made for one value of a number that varies, and does not serve others."""
+
+    @attrs.frozen
+    class Settles:
+        name: str = "settles"
+        tolerance: float = 0.0
+
+        def apply(self, graph):
+            symbols = [node for node in graph.nodes if "symbol" in node.meta]
+            for symbol in symbols:
+                symbol.meta["guarded"] = True
+                symbol.replace_all_uses_with(symbol.meta["example"])
+            return len(symbols)
+
+    plug(plugin(Settles()), "settles")
+    only("settles")
+    x = torch.randn(4)
+    for shift in (1, 2, 3, 2, 0):
+        assert torch.equal(x.to(genie).roll(shift).cpu(), x.roll(shift))
+    assert {one.state for one in outcomes()} == {"accepted"}
