@@ -9,9 +9,9 @@ from genie_core.plugins import Plugin, manager
 from genie_plugins.passes import rewriting
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def genie(connect):
-    """An embedded executor of its own: the programs of other files' tests are not known there."""
+    """An embedded executor of their own: the programs of other tests are not known there."""
     return connect("inproc://")
 
 
