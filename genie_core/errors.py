@@ -106,7 +106,8 @@ class RemoteError(GenieError):
 
     def __str__(self) -> str:
         executor = f" on the executor at {self.endpoint}" if self.endpoint else " on the executor"
-        where = f", recorded at {self.where}" if self.where else ""
+        at = "" if self.where.startswith("as at ") else "at "
+        where = f", first recorded {at}{self.where}" if self.where else ""
         return f"{self.op} failed{executor}{where}: {self.message}"
 
 

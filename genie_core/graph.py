@@ -37,7 +37,8 @@ class Semantics:
     """What Genie knows of a node, at ``node.meta["genie"]``; empty is unknown."""
 
     origin: str = ""
-    """Place in the user's code that recorded it first; of a backward's node, its forward op's."""
+    """Place in the user's code that recorded it first; of a backward's node, its forward op's.
+    "as at PLACE" where that is of a program that went alike, and its own was not asked for."""
     module: str | None = None
     """Qualified name, below `root`, of the module that it belongs to; None outside of any."""
     module_type: str = ""
@@ -83,7 +84,7 @@ class Mark:
     origin: Any
     """What the hook `genie_origin` said, else the place."""
     borrowed: bool
-    """The origin is that of a program that begins alike, perhaps for other modules."""
+    """The origin is that of a program that goes alike, perhaps at another line."""
 
 
 @lru_cache(None)
@@ -347,7 +348,7 @@ class GraphBuilder:
         node = self._call(name, args)
         node.meta["op"] = name
         node.meta["mark"] = mark = self._mark(origin, *noted)
-        node.meta["genie"] = Semantics(str(mark.origin))
+        node.meta["genie"] = Semantics(f"{'as at ' if mark.borrowed else ''}{mark.origin}")
         node.meta["modes"] = modes
         node.meta["outputs"] = [self._output(node, i, out) for i, out in enumerate(outputs)]
         if implicit:

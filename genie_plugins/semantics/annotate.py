@@ -27,6 +27,7 @@ def annotate(graph: torch.fx.Graph) -> None:
     flow = Flow(graph)
     for node in flow.ops:
         _begin(node)
+    borrowed.disclaim_lines(flow)
     owners = find_owners(set(flow.values.values()))
     borrowed.relocate(flow, owners)
     modules.tell(flow, owners)

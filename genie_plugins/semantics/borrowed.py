@@ -1,15 +1,18 @@
-"""Origins that were borrowed from a program that begins alike, perhaps for other modules.
+"""Origins that were borrowed from a program that goes alike, perhaps elsewhere.
 
 A trace is not asked for origins as long as it follows a known program, as the second of two equal
-blocks does. Which modules it ran for is told by the parameters that it reads.
+blocks does. Which modules it ran for is told by the parameters that it reads; its lines by nothing.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
-from genie_plugins.semantics.meaning import evolve
+from genie_core.origin import place_of
+from genie_plugins.semantics.meaning import change, evolve
 from genie_plugins.semantics.origin import origin_of
 
 if TYPE_CHECKING:
@@ -20,19 +23,40 @@ if TYPE_CHECKING:
 Names = dict[str, str]
 
 
+# Lines ---------------------------------------------------------------------------------------
+
+
+def disclaim_lines(flow: Flow) -> None:
+    """Mark lines that are borrowed, and say before which true one their ops were recorded."""
+    later = _flush()
+    for node in reversed(flow.ops):
+        place = origin_of(node.meta["mark"]).place
+        if node.meta["mark"].borrowed:
+            change(node, origin=f"as at {place or 'an unknown line'}, before {later}")
+        elif place:
+            later = place
+
+
+def _flush() -> str:
+    """The user's line that had the trace flushed which is being annotated."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__") != "genie_core.session":
+        frame = frame.f_back  # pluggy's frames are nobody's line
+    return place_of(frame)
+
+
+# Modules -------------------------------------------------------------------------------------
+
+
 def relocate(flow: Flow, owners: Owners) -> None:
     """Write the true module of ops with a borrowed origin, where parameters tell it."""
-    found = dict(_pairs(flow, owners))
-    names: Names = {}
-    for old, owner in reversed(found.values()):
-        names.update(_renamed(old.module or "", owner.module or ""))
-    for index, node in enumerate(flow.ops):
-        if index in found:
-            old, owner = found[index]
-            names.update(_renamed(old.module or "", owner.module or ""))
-        if names and _is_borrowed(flow, index):
-            root = next(iter(found.values()))[1].root
-            node.meta["genie"] = _moved(node.meta["genie"], names, root)
+    borrowed = [index for index in range(len(flow.ops)) if _is_borrowed(flow, index)]
+    read = [(index, owned) for index in borrowed for owned in _owned(flow, index, owners)]
+    found = {index: owned[0] for index, owned in reversed(read) if _is_other(flow, index, owned)}
+    if found:
+        _rename(flow, borrowed, dict(sorted(found.items())))
+    elif borrowed and not read:
+        _disclaim_modules(flow, borrowed)
 
 
 def _is_borrowed(flow: Flow, index: int) -> bool:
@@ -40,17 +64,35 @@ def _is_borrowed(flow: Flow, index: int) -> bool:
     return mark.borrowed and origin_of(mark).module is not None
 
 
-def _pairs(flow: Flow, owners: Owners) -> Iterator[tuple[int, tuple[Semantics, Owner]]]:
-    """Ops that read a parameter of another module than their origin's, with that parameter."""
-    for index, node in enumerate(flow.ops):
-        if not _is_borrowed(flow, index):
-            continue
-        known: Semantics = node.meta["genie"]
-        for slot in flow.reads[index]:
-            own = [o for o in owners.get(flow.values.get(slot, (-1, 0)), ()) if o.role == "weight"]
-            if own and all((o.module, o.root) != (known.module, known.root) for o in own):
-                yield index, (known, own[0])
-                break
+def _owned(flow: Flow, index: int, owners: Owners) -> Iterator[list[Owner]]:
+    """The modules that have a parameter or buffer that an op reads, for each such."""
+    for slot in flow.reads[index]:
+        found = owners.get(flow.values.get(slot, (-1, 0)), ())
+        if own := [owner for owner in found if owner.role in ("weight", "buffer")]:
+            yield own
+
+
+def _is_other(flow: Flow, index: int, owned: list[Owner]) -> bool:
+    """Whether none of the owners is the module of the op's origin."""
+    known: Semantics = flow.ops[index].meta["genie"]
+    return all((owner.module, owner.root) != (known.module, known.root) for owner in owned)
+
+
+def _rename(flow: Flow, borrowed: list[int], found: dict[int, Owner]) -> None:
+    """Move ops with a borrowed origin to where the latest of `found` says, or else the first."""
+    names: Names = {}
+    for index, owner in reversed(found.items()):
+        names.update(_renamed(_module(flow, index), owner.module or ""))
+    root = next(iter(found.values())).root
+    for index in borrowed:
+        if index in found:
+            names.update(_renamed(_module(flow, index), found[index].module or ""))
+        node = flow.ops[index]
+        node.meta["genie"] = _moved(node.meta["genie"], names, root)
+
+
+def _module(flow: Flow, index: int) -> str:
+    return origin_of(flow.ops[index].meta["mark"]).module or ""
 
 
 def _renamed(old: str, new: str) -> Names:
@@ -72,3 +114,15 @@ def _moved(known: Semantics, names: Names, root: str) -> Semantics:
     if path not in names:
         return known
     return evolve(known, module=f"{names[path]}{rest}".lstrip("."), root=root)
+
+
+def _disclaim_modules(flow: Flow, borrowed: list[int]) -> None:
+    """Claim no module, but the whole model where the program goes on in the same."""
+    marks = [node.meta["mark"] for node in flow.ops]
+    own = {origin_of(mark).root for mark in marks if not mark.borrowed}
+    for index in borrowed:
+        root = origin_of(marks[index]).root
+        if root in own:
+            change(flow.ops[index], module="", module_type=root)
+        else:
+            change(flow.ops[index], module=None, module_type="", root="")
