@@ -72,6 +72,7 @@ class Session:
         self._lost: ConnectionLost | None = None
         self._flushes: Counter[str] = Counter()
         self._round_trips = 0
+        self.waited = 0.0  # seconds from messages to their replies
         self._bytes_before = (0, 0)
 
     @classmethod
@@ -288,6 +289,7 @@ class Session:
 
     def _exchange(self, request: protocol.Request, timeout: float | None = None) -> protocol.Reply:
         self._outbox.append(request)
+        began = time.perf_counter()
         self._send()
         self._round_trips += 1
         try:
@@ -295,6 +297,7 @@ class Session:
         except ConnectionLost as error:
             self._lost = error
             raise
+        self.waited += time.perf_counter() - began
         try:
             reply: protocol.Reply = protocol.decode_reply(next(iter(self._received), b""))
         except msgspec.MsgspecError as error:

@@ -9,7 +9,8 @@ import attrs
 import torch.fx
 
 from genie_plugins.explain.explanation import Explanation, Program, meaning
-from genie_plugins.explain.text import dtype_name, module_name, op_name, results
+from genie_plugins.explain.sizes import nbytes, results
+from genie_plugins.explain.text import dtype_name, module_name, op_name
 
 if TYPE_CHECKING:
     from genie_core.graph import Geometry
@@ -40,10 +41,13 @@ def _program(program: Program) -> dict[str, Any]:
         "ops": program.ops,
         "runs": program.runs,
         "bytes_sent": program.sent,
+        "waits": program.waits,
+        "seconds_waited": program.waited,
         "reasons": dict(program.reasons),
         "flushes": _flushes(program.flushes),
         "phases": dict(program.count("phase")),
         "roles": dict(program.count("role")),
+        "patterns": dict(program.patterns),
         "modules": dict(Counter(module_name(meaning(node)) for node in program.nodes)),
         "nodes": None if graph is None else [_node(n) for n in graph.nodes if n.op != "output"],
     }
@@ -59,6 +63,7 @@ def _node(node: Node) -> dict[str, Any]:
         "op": "" if node.op == "placeholder" else op_name(node),
         "inputs": [source.name for source in node.all_input_nodes],
         "results": [_geometry(geometry) for geometry in results(node)],
+        "bytes": nbytes(node),
         **known,
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from genie_core.dispatcher import dispatcher
 from genie_core.graph import Semantics
 from genie_core.session import Session
 
@@ -33,6 +34,10 @@ class Program:
     runs: int = 0
     sent: int = 0
     """Bytes of its messages, those of its code included where `graph` is there."""
+    waits: int = 0
+    """After how many runs the client waited, for a value or the end."""
+    waited: float = 0.0
+    """Seconds from those messages to their replies; earlier work of the executor is in it."""
     flushes: Counter[tuple[str, str]] = attrs.Factory(Counter)
     """How often for which reason, at which of the user's lines."""
     graph: torch.fx.Graph | None = None
@@ -55,12 +60,36 @@ class Program:
         """How many ops have which value of an attribute of `Semantics`."""
         return Counter(getattr(meaning(node), attribute) for node in self.nodes)
 
+    @property
+    def patterns(self) -> Counter[str]:
+        """How many instances of each family of patterns the graph has."""
+        instances = {name for node in self.nodes for name in patterns(meaning(node))}
+        return Counter(family(name) for name in sorted(instances))
+
     def print_readable(self) -> None:
         """Print the graph with what its nodes mean."""
         from genie_plugins.explain.text import print_graph
 
         if self.graph is not None:
             print_graph(self.graph)
+
+
+@attrs.define
+class _Latest:
+    """The latest run on a device: what the client waits for until the next is its."""
+
+    program: Program
+    session: Session
+    before: float
+    is_counted: bool = False
+
+    def settle(self) -> None:
+        waited = self.session.waited - self.before
+        if waited and not self.is_counted:
+            self.program.waits += 1
+            self.is_counted = True
+        self.program.waited += waited
+        self.before += waited
 
 
 class Explanation:
@@ -71,10 +100,13 @@ class Explanation:
 
     def __init__(self) -> None:
         self._programs: dict[tuple[int, int], Program] = {}
+        self._latest: dict[int, _Latest] = {}  # by device
 
     @property
     def programs(self) -> list[Program]:
         """Every program that was run."""
+        with _lock:
+            self._settle()
         return list(self._programs.values())
 
     @property
@@ -89,6 +121,7 @@ class Explanation:
         self, device: int, sealed: Sealed, code: EncodedProgram | None, cause: tuple[str, str]
     ) -> None:
         """Note a flush; `code` is there for a program's first sight, `cause` is reason and line."""
+        self._settle()
         key = (device, sealed.program)
         program = self._programs.setdefault(key, Program(*key, sealed.ops))
         program.runs += 1
@@ -97,6 +130,12 @@ class Explanation:
         if code is not None:
             program.sent += len(code.code)
             program.graph = code.graph
+        session = dispatcher.session(device)
+        self._latest[device] = _Latest(program, session, session.waited)
+
+    def _settle(self) -> None:
+        for latest in self._latest.values():
+            latest.settle()
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, in what JSON has."""
@@ -108,6 +147,8 @@ class Explanation:
         """Note no more flushes."""
         with _lock:
             if self in _open:
+                self._settle()
+                self._latest.clear()
                 _open.remove(self)
                 Session.observers -= 1
 
@@ -147,3 +188,14 @@ def meaning(node: torch.fx.Node) -> Semantics:
     """A node's `Semantics`; blank for one that nobody knows anything of."""
     found: Semantics = node.meta.get("genie", Semantics())
     return found
+
+
+def patterns(known: Semantics) -> tuple[str, ...]:
+    """The instances of patterns that a node is part of, each as in ``attention#3``."""
+    found: tuple[str, ...] = getattr(known, "patterns", ())
+    return found
+
+
+def family(pattern: str) -> str:
+    """What an instance is one of."""
+    return pattern.partition("#")[0]

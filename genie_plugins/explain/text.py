@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.fx
 
-from genie_plugins.explain.explanation import Explanation, Program, meaning
+from genie_plugins.explain.explanation import Explanation, Program, meaning, patterns
+from genie_plugins.explain.sizes import milliseconds, results
 
 if TYPE_CHECKING:
     from genie_core.graph import Geometry, Semantics
@@ -30,12 +31,13 @@ def print_graph(graph: torch.fx.Graph) -> None:
 
 def _line(node: Node) -> str:
     known = meaning(node)
-    facts = (module_name(known), known.module_type, known.phase, known.role, _file(known.origin))
-    said = " · ".join(fact for fact in (*facts, *_extra(known)) if fact)
-    return f"{_call(node)}  # {said}" if said else _call(node)
+    facts = (module_name(known), known.module_type, known.phase, known.role, place(known.origin))
+    said = " · ".join(fact for fact in (*facts, *extra(known)) if fact)
+    return f"{call(node)}  # {said}" if said else call(node)
 
 
-def _call(node: Node) -> str:
+def call(node: Node) -> str:
+    """A node's name, result and call, as in ``neg: float32[2] = aten.neg(v0)``."""
     result = ", ".join(shape(geometry) for geometry in results(node))
     left = f"{node.name}: {result}" if result else node.name
     if node.op == "placeholder":
@@ -49,14 +51,6 @@ def op_name(node: Node) -> str:
     """What a node calls: an operator's overload as in ``aten.add.Tensor``."""
     name = node.meta.get("op") or getattr(node.target, "__name__", node.target)
     return str(name).replace("::", ".")
-
-
-def results(node: Node) -> list[Geometry]:
-    """How the tensors lie that a node gives."""
-    if "outputs" in node.meta:
-        return [output[2] for output in node.meta["outputs"] if output[0] == 0]
-    geometry = node.meta.get("geometry")
-    return [] if geometry is None else [geometry]
 
 
 def shape(geometry: Geometry) -> str:
@@ -82,7 +76,9 @@ def _value(value: Any) -> str:
     return value.name if isinstance(value, Node) else str(value)
 
 
-def _extra(known: Semantics) -> Iterator[str]:
+def extra(known: Semantics) -> Iterator[str]:
+    """Patterns, modality, and the user's annotations."""
+    yield from patterns(known)
     if known.modality:
         yield known.modality
     for note in known.annotations:
@@ -90,10 +86,17 @@ def _extra(known: Semantics) -> Iterator[str]:
         yield f"@{note.name}({values})" if values else f"@{note.name}"
 
 
-def _file(origin: str) -> str:
-    """An origin with its file's name alone."""
-    path, separator, rest = origin.rpartition(":")
-    return f"{os.path.basename(path)}{separator}{rest}"
+def place(origin: str) -> str:
+    """An origin with its file's name alone; of one that is borrowed, what it is like."""
+    like, origin = ("as at ", origin[6:]) if origin.startswith("as at ") else ("", origin)
+    path, separator, rest = origin.partition(", before ")[0].rpartition(":")
+    return f"{like}{os.path.basename(path)}{separator}{rest}"
+
+
+def latest(nodes: Iterable[Node]) -> str:
+    """Before which line of the user those of the ops were recorded whose origin is borrowed."""
+    origins = (meaning(node).origin for node in nodes)
+    return next((o.partition(", before ")[2] for o in origins if o.startswith("as at ")), "")
 
 
 # Explanations --------------------------------------------------------------------------------
@@ -107,10 +110,11 @@ def render(explanation: Explanation) -> str:
 
 
 def _summary(programs: list[Program]) -> str:
-    rows = [("program", "ops", "runs", "sent", "flushed by", "phases")]
+    rows = [("program", "ops", "runs", "sent", "waited", "flushed by", "phases")]
     for program in programs:
         row = (name_of(program), f"{program.ops:,}", f"{program.runs:,}", f"{program.sent:,} B")
-        rows.append((*row, _counts(program.reasons), _counts(program.count("phase"))))
+        why = counts(program.reasons), counts(program.count("phase"))
+        rows.append((*row, milliseconds(program.waited), *why))
     return "\n".join(_columns(rows))
 
 
@@ -132,7 +136,8 @@ def name_of(program: Program) -> str:
     return f"{program.device}/{program.number}"
 
 
-def _counts(counter: Counter[Any]) -> str:
+def counts(counter: Counter[Any]) -> str:
+    """As in ``read 3, sync 1``."""
     return ", ".join(f"{key or 'unknown'} {count}" for key, count in counter.most_common())
 
 
@@ -140,8 +145,15 @@ def _program(program: Program) -> str:
     title = f"program {name_of(program)}: {program.ops:,} ops, run {program.runs:,} times"
     if program.graph is None:
         return f"{title}\n  first seen before the explanation began"
-    roles = f"  roles: {_counts(program.count('role'))}"
-    return "\n".join([title, roles, *_modules(program.nodes), *_grouped(program.nodes)])
+    return "\n".join([title, *_facts(program), *_modules(program.nodes), *_grouped(program.nodes)])
+
+
+def _facts(program: Program) -> Iterator[str]:
+    yield f"  roles: {counts(program.count('role'))}"
+    if program.patterns:
+        yield f"  patterns: {counts(program.patterns)}"
+    if line := latest(program.nodes):
+        yield f"  \"as at\": the line of another program's op; this program's own is before {line}"
 
 
 def _modules(nodes: list[Node]) -> Iterator[str]:
@@ -157,8 +169,8 @@ def _grouped(nodes: Iterable[Node]) -> Iterator[str]:
         yield "  " + " · ".join(filter(None, (name or "outside of any module", kind, phase)))
         for node in group:
             known = meaning(node)
-            said = " · ".join(p for p in (known.role, _file(known.origin), *_extra(known)) if p)
-            yield f"    {_call(node)}  # {said}"
+            said = " · ".join(p for p in (known.role, place(known.origin), *extra(known)) if p)
+            yield f"    {call(node)}  # {said}"
 
 
 def _heading(node: Node) -> tuple[str, str, str]:
