@@ -55,6 +55,8 @@ def relocate(flow: Flow, owners: Owners) -> None:
     found = {index: owned[0] for index, owned in reversed(read) if _is_other(flow, index, owned)}
     if found:
         _rename(flow, borrowed, dict(sorted(found.items())))
+        same = {_module(flow, index) for index, _ in read if index not in found}
+        _generalize(flow, borrowed, same, found)
     elif borrowed and not read:
         _disclaim_modules(flow, borrowed)
 
@@ -89,6 +91,38 @@ def _rename(flow: Flow, borrowed: list[int], found: dict[int, Owner]) -> None:
             names.update(_renamed(_module(flow, index), found[index].module or ""))
         node = flow.ops[index]
         node.meta["genie"] = _moved(node.meta["genie"], names, root)
+
+
+def _generalize(flow: Flow, borrowed: list[int], same: set[str], found: dict[int, Owner]) -> None:
+    """Claim no block for ops of the blocks around those that turned out to be others.
+
+    Which one it was no parameter tells: the list that has them all is claimed.
+    """
+    pairs = {(_module(flow, index), owner.module or "") for index, owner in found.items()}
+    lists = {path for old, new in pairs for path in _lists(old, new)}
+    for index in borrowed:
+        node, module = flow.ops[index], _module(flow, index)
+        if node.meta["genie"].module != module:
+            continue
+        for path in lists:
+            block = _block(module, path)
+            if block and all(_block(other, path) != block for other in same):
+                change(node, module=path, module_type="")
+
+
+def _lists(old: str, new: str) -> Iterator[str]:
+    """The modules around `old` and `new` in which they are in different blocks."""
+    for before, after in _renamed(old, new).items():
+        path = before.rpartition(".")[0]
+        if path == after.rpartition(".")[0]:
+            yield path
+
+
+def _block(module: str, path: str) -> str:
+    """The number of the block, in the list at `path`, that has `module`; blank for none."""
+    within = f"{path}." if path else ""
+    name = module.removeprefix(within).partition(".")[0] if module.startswith(within) else ""
+    return name if name.isdigit() else ""
 
 
 def _module(flow: Flow, index: int) -> str:

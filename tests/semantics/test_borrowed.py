@@ -134,6 +134,37 @@ def test_the_model_is_claimed_where_the_program_goes_on_in_it(x, recording, sync
     assert {n.meta["genie"].root for n in recording.ops} == {"Whole"}
 
 
+def test_blocks_that_no_parameter_tells_are_not_claimed(device, x, recording, synchronize):
+    """A program that begins at one block's end and goes on with the next."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.end = nn.Linear(3, 3), nn.Tanh()
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList([Block() for _ in range(4)])
+
+        def forward(self, x: torch.Tensor, *, first: int) -> torch.Tensor:
+            y = self.blocks[first].end(x)
+            y = self.blocks[first + 1].linear(y)
+            return self.blocks[first + 1].end(y)
+
+    whole = Whole().to(device)
+    synchronize()
+    recording.forget()
+    for first, last in ((0, "sin"), (2, "cos")):
+        getattr(whole(x, first=first), last)()
+        synchronize()
+    modules = [n.meta["genie"].module for n in recording.ops]
+    assert modules == [
+        *("blocks.0.end", "blocks.1.linear", "blocks.1.end", None),
+        *("blocks", "blocks.3.linear", "blocks.3.end", None),
+    ]
+
+
 def test_buffers_tell_the_module_too(device, x, recording, synchronize):
     class Shift(nn.Module):
         def __init__(self) -> None:
