@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -142,6 +144,16 @@ class Explanation:
         from genie_plugins.explain.data import describe
 
         return describe(self)
+
+    def html(self, title: str = "") -> str:
+        """Everything, as one page that needs no other; `title` says what was explained."""
+        from genie_plugins.explain.page import page
+
+        return page(self, title)
+
+    def save_html(self, path: str | os.PathLike[str], title: str = "") -> None:
+        """Write the page to a file."""
+        Path(path).write_text(self.html(title), encoding="utf-8")
 
     def close(self) -> None:
         """Note no more flushes."""

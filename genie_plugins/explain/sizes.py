@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch.fx
 
+from genie_core.graph import alloc
+
 if TYPE_CHECKING:
     from genie_core.graph import Geometry
 
@@ -23,6 +25,8 @@ def results(node: torch.fx.Node) -> list[Geometry]:
 
 def nbytes(node: torch.fx.Node) -> int:
     """Bytes of the elements of the tensors that a node gives."""
+    if node.target is alloc:
+        return _number(node.args[0])
     return sum(_nbytes(geometry) for geometry in results(node))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from semantics.recording import forget_programs
 from torch import nn
 
 import genie_core
@@ -29,16 +28,6 @@ for _ in range(4):
     optimizer.zero_grad()
     loss.item()
 """
-
-
-@pytest.fixture
-def device(device: torch.device) -> torch.device:
-    if device.type == "cpu":
-        pytest.skip("a rehearsal records nothing")
-    device = torch.empty(0, device=device).device
-    genie_core.synchronize(device)
-    forget_programs(device)
-    return device
 
 
 def work(device: torch.device) -> nn.Module:

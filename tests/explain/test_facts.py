@@ -4,39 +4,12 @@ from __future__ import annotations
 
 import json
 
-import attrs
 import pytest
 import torch
 from semantics.recording import forget_programs
 
 import genie_core
-from genie_core.graph import Semantics
 from genie_plugins.explain import sizes
-
-
-@pytest.fixture
-def device(device: torch.device) -> torch.device:
-    if device.type == "cpu":
-        pytest.skip("a rehearsal records nothing")
-    device = torch.empty(0, device=device).device
-    genie_core.synchronize(device)
-    forget_programs(device)
-    return device
-
-
-@attrs.frozen
-class Matched(Semantics):
-    """As after patterns were looked for."""
-
-    patterns: tuple[str, ...] = ()
-
-
-def match(program, **found: tuple[str, ...]) -> None:
-    """Give ops, by a part of their names, instances of patterns."""
-    for node in program.nodes:
-        known = attrs.asdict(node.meta["genie"], recurse=False)
-        names = next((names for part, names in found.items() if part in node.name), ())
-        node.meta["genie"] = Matched(**{**known, "patterns": names})
 
 
 def test_only_flushes_whose_reply_was_waited_for_have_a_time(device):
@@ -93,7 +66,7 @@ def test_time_is_that_of_the_program_that_was_waited_for(device, monkeypatch):
     assert waited == [False, True, False]
 
 
-def test_instances_of_patterns_are_counted_by_family(device):
+def test_instances_of_patterns_are_counted_by_family(device, match):
     with genie_core.explain() as explanation:
         torch.ones(3, device=device).erfc().cosh().sinh().lgamma().tolist()
     (program,) = explanation.programs
