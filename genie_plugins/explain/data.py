@@ -22,6 +22,7 @@ def describe(explanation: Explanation) -> dict[str, Any]:
     """An explanation's programs and flushes; sizes that were lifted are names of placeholders."""
     return {
         "flushes": _flushes(explanation.flushes),
+        "restrided": dict(explanation.restrided),
         "programs": [_program(program) for program in explanation.programs],
     }
 
@@ -48,6 +49,8 @@ def _program(program: Program) -> dict[str, Any]:
         "phases": dict(program.count("phase")),
         "roles": dict(program.count("role")),
         "patterns": dict(program.patterns),
+        "passes": program.passes,
+        "rewrite": attrs.asdict(program.outcome) if program.outcome else None,
         "modules": dict(Counter(module_name(meaning(node)) for node in program.nodes)),
         "nodes": None if graph is None else [_node(n) for n in graph.nodes if n.op != "output"],
     }

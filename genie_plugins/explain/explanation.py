@@ -13,6 +13,7 @@ import attrs
 from genie_core.dispatcher import dispatcher
 from genie_core.graph import Semantics
 from genie_core.session import Session
+from genie_plugins.explain.outcomes import Outcome, Report, ask
 
 if TYPE_CHECKING:
     import torch.fx
@@ -44,6 +45,10 @@ class Program:
     """How often for which reason, at which of the user's lines."""
     graph: torch.fx.Graph | None = None
     """None for one that was first seen before the explanation began."""
+    passes: dict[str, int] = attrs.Factory(dict)
+    """Which passes found another form for it, and in how many places."""
+    outcome: Outcome | None = None
+    """What became of that, as soon as the explanation is closed."""
 
     @property
     def reasons(self) -> Counter[str]:
@@ -103,6 +108,8 @@ class Explanation:
     def __init__(self) -> None:
         self._programs: dict[tuple[int, int], Program] = {}
         self._latest: dict[int, _Latest] = {}  # by device
+        self.restrided: Counter[str] = Counter()
+        """Ops whose real strides were not those inferred, as soon as it is closed."""
 
     @property
     def programs(self) -> list[Program]:
@@ -132,6 +139,7 @@ class Explanation:
         if code is not None:
             program.sent += len(code.code)
             program.graph = code.graph
+            program.passes = code.rewrite.passes if code.rewrite else {}
         session = dispatcher.session(device)
         self._latest[device] = _Latest(program, session, session.waited)
 
@@ -158,11 +166,20 @@ class Explanation:
     def close(self) -> None:
         """Note no more flushes."""
         with _lock:
-            if self in _open:
-                self._settle()
-                self._latest.clear()
-                _open.remove(self)
-                Session.observers -= 1
+            if self not in _open:
+                return
+            self._settle()
+            latest, self._latest = self._latest, {}
+            _open.remove(self)
+            Session.observers -= 1
+        for device, last in latest.items():
+            self._conclude(device, ask(last.session))
+
+    def _conclude(self, device: int, report: Report) -> None:
+        self.restrided.update(report.restrided)
+        for (where, number), program in self._programs.items():
+            if where == device:
+                program.outcome = report.outcomes.get(number)
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ import torch.fx
 from genie_plugins.explain.drawing import badge, color_of, draw
 from genie_plugins.explain.explanation import Explanation, Program, meaning
 from genie_plugins.explain.markup import document, tag
+from genie_plugins.explain.outcomes import sentence
 from genie_plugins.explain.sizes import milliseconds, nbytes, readable, results
 from genie_plugins.explain.text import counts, latest, module_name, name_of, shape
 
@@ -130,8 +131,9 @@ def _program(program: Program, *, opened: bool) -> Element:
     if program.graph is None:
         content = [tag("p", "First seen before the explanation began.")]
     else:
-        content = [_legend(program), *_borrowed(program), _flushes(program.flushes),
-                   draw(program), _values(program.graph)]  # fmt: skip
+        notes = [*_rewritten(program), *_borrowed(program)]
+        content = [_legend(program), *notes, _flushes(program.flushes)]
+        content += [draw(program), _values(program.graph)]
     attributes = {"open": ""} if opened else {}
     name = {"class_": "program", "id": _anchor(program)}
     return tag("details", summary, *content, **name, **attributes)
@@ -145,6 +147,11 @@ def _legend(program: Program) -> Element:
     families = [badge(name, f"{name} {count:,}") for name, count in program.patterns.items()]
     roles = tag("span", f"roles: {counts(program.count('role'))}", class_="roles")
     return tag("div", *chips, *families, roles, class_="legend")
+
+
+def _rewritten(program: Program) -> list[Element]:
+    said = f"Rewritten by {sentence(program.passes, program.outcome)}."
+    return [tag("p", said)] if program.passes else []
 
 
 def _borrowed(program: Program) -> list[Element]:

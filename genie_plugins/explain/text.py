@@ -12,6 +12,7 @@ import torch
 import torch.fx
 
 from genie_plugins.explain.explanation import Explanation, Program, meaning, patterns
+from genie_plugins.explain.outcomes import sentence
 from genie_plugins.explain.sizes import milliseconds, results
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def latest(nodes: Iterable[Node]) -> str:
 def render(explanation: Explanation) -> str:
     """Programs, flushes, then each program's graph by module."""
     parts = [_summary(explanation.programs), _flushes(explanation.flushes)]
+    if explanation.restrided:
+        parts.append(f"strides were not those inferred, of {counts(explanation.restrided)}")
     parts += [_program(program) for program in explanation.programs]
     return "\n\n".join(parts)
 
@@ -152,6 +155,8 @@ def _facts(program: Program) -> Iterator[str]:
     yield f"  roles: {counts(program.count('role'))}"
     if program.patterns:
         yield f"  patterns: {counts(program.patterns)}"
+    if program.passes:
+        yield f"  rewritten: {sentence(program.passes, program.outcome)}"
     if line := latest(program.nodes):
         yield f"  \"as at\": the line of another program's op; this program's own is before {line}"
 

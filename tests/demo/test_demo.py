@@ -55,7 +55,7 @@ def test_the_demo_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run("nonsense", as_json=False) == 2
     said = " ".join(capsys.readouterr().out.split())
-    assert f"choose one of {', '.join(NAMES)}" in said
+    assert f"choose one of {', '.join(bench.NAMES)}" in said
 
 
 @pytest.mark.parametrize("as_json", [True, False])

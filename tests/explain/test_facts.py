@@ -136,3 +136,38 @@ def test_borrowed_lines_are_shown_as_such(device):
     assert later.count("as at test_facts.py:") == 2
     assert f"this program's own is before {__file__}:" in later
     assert later.count("before") == 1
+
+
+def test_rewrites_and_what_became_of_them(device):
+    x = torch.randn(5).to(device)
+    with genie_core.explain() as explanation:
+        for _ in range(2):
+            ((x * 3).atan() + (x * 3).atan()).cpu()
+    program = explanation.programs[0]
+    assert program.passes == {"common_subexpressions": 2}
+    assert program.outcome.state == "accepted"
+    assert "rewritten: common_subexpressions 2: accepted" in str(explanation)
+    assert "Rewritten by common_subexpressions 2: accepted" in explanation.html()
+    told = explanation.as_dict()["programs"][0]
+    assert told["rewrite"]["state"] == "accepted"
+    assert told["rewrite"]["error"] == 0
+
+
+@pytest.fixture
+def turned():
+    library = torch.library.Library("genie_facts", "DEF")
+    library.define("turned(Tensor x) -> Tensor")
+    library.impl("turned", lambda x: x.clone().T, "CPU")
+    library.impl("turned", lambda x: x.new_empty(x.shape[::-1]), "Meta")
+    yield
+    library._destroy()
+
+
+def test_strides_that_were_promised_otherwise_are_told(device, turned):
+    """A third party's rule that is wrong of strides costs a copy, and is named."""
+    x = torch.randn(3, 4)
+    with genie_core.explain() as explanation:
+        found = torch.ops.genie_facts.turned(x.to(device)).cpu()
+    assert torch.equal(found, x.T)
+    assert explanation.restrided == {"genie_facts::turned": 1}
+    assert "strides were not those inferred, of genie_facts::turned 1" in str(explanation)
