@@ -67,14 +67,28 @@ def find_owners(wanted: AbstractSet[Value]) -> Owners:
     A module that is called by itself and within another goes by its name in the larger.
     """
     found = _Search(wanted)
-    for root in sorted(roots(), key=lambda root: -sum(1 for _ in root.modules())):
-        kind = type(root).__name__
-        for path, module in root.named_modules():
+    trees = [(type(root).__name__, modules_of(root)) for root in roots()]
+    for kind, modules in sorted(trees, key=lambda tree: -len(tree[1])):
+        for path, module in modules:
             found.visit_module(module, (path, type(module).__name__, kind))
     for optimizer in list(_optimizers):
         for parameter, state in list(optimizer.state.items()):
             found.visit_state(parameter, state)
     return found.owners
+
+
+def modules_of(root: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    """What `root.named_modules()` gives, in a third of the time."""
+    found: dict[int, tuple[str, torch.nn.Module]] = {}
+    left = [("", root)]
+    while left:
+        path, module = left.pop()
+        if id(module) not in found:
+            found[id(module)] = (path, module)
+            within = f"{path}." if path else ""
+            children = vars(module).get("_modules", {}).items()
+            left += [(within + name, child) for name, child in children if child is not None][::-1]
+    return list(found.values())
 
 
 _Place = tuple[str | None, str, str]
@@ -92,14 +106,16 @@ class _Search:
     def visit_module(self, module: torch.nn.Module, place: _Place) -> None:
         """Its own parameters, gradients and buffers."""
         own = vars(module)  # `named_parameters` takes much longer
-        for name, parameter in list(own.get("_parameters", {}).items()):
-            if parameter is not None:
-                self._places.setdefault(id(parameter), (name, place))
-                self._add("weight", name, place, parameter)
-                if parameter.is_leaf and parameter.grad is not None:
-                    self._add("gradient", name, place, parameter.grad)
-        for name, buffer in list(own.get("_buffers", {}).items()):
-            self._add("buffer", name, place, buffer)
+        if parameters := own.get("_parameters"):
+            for name, parameter in list(parameters.items()):
+                if parameter is not None:
+                    self._places.setdefault(id(parameter), (name, place))
+                    self._add("weight", name, place, parameter)
+                    if parameter.is_leaf and parameter.grad is not None:
+                        self._add("gradient", name, place, parameter.grad)
+        if buffers := own.get("_buffers"):
+            for name, buffer in list(buffers.items()):
+                self._add("buffer", name, place, buffer)
 
     def visit_state(self, parameter: torch.Tensor, state: object) -> None:
         """What an optimizer has for a parameter."""

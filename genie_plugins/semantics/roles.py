@@ -12,6 +12,7 @@ from genie_plugins.semantics import earlier
 from genie_plugins.semantics.caches import COPIES, Caches
 from genie_plugins.semantics.meaning import change, evolve
 from genie_plugins.semantics.origin import origin_of, roots
+from genie_plugins.semantics.owners import modules_of
 
 if TYPE_CHECKING:
     from genie_plugins.semantics.flow import Flow
@@ -92,7 +93,8 @@ def _heads() -> set[tuple[str, str]]:
     for root in roots():
         get = getattr(root, "get_output_embeddings", None)
         head = get() if callable(get) else None
-        found.update((type(root).__name__, n) for n, m in root.named_modules() if m is head)
+        if head is not None:
+            found.update((type(root).__name__, n) for n, m in modules_of(root) if m is head)
     return found
 
 
