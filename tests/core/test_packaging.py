@@ -52,6 +52,23 @@ def test_every_package_on_disk_is_listed():
     assert listed == on_disk | {"genie_benchmarks"}
 
 
+def test_every_file_that_is_no_python_is_listed():
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text.partition("[tool.setuptools.package-data]")[2].partition("\n\n")[0]
+    listed = {
+        (package, suffix)
+        for package, patterns in re.findall(r'^"?([\w.]+)"? = \[(.*)\]$', section, re.MULTILINE)
+        for suffix in re.findall(r'"\*?([^"]+)"', patterns)
+    }
+    built = {".py", ".pyc", ".so"}
+    for path in (
+        file for part in ("core", "plugins") for file in ROOT.glob(f"genie_{part}/**/*.*")
+    ):
+        package = ".".join(path.relative_to(ROOT).parts[:-1])
+        known = {(package, path.suffix), (package, path.name)} & listed
+        assert path.suffix in built or known, path
+
+
 def test_test_requirements_cover_the_dependencies():
     def names(lines):
         return {re.match(r"[\w.-]+", line)[0] for line in lines if re.match(r"\w", line)}
