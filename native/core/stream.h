@@ -35,7 +35,6 @@ class Stream {
   void clear() { size_ = 0; }
 
   size_t size() const { return size_; }
-  bool empty() const { return size_ == 0; }
   T* begin() { return data_.get(); }
   T* end() { return data_.get() + size_; }
   const T* begin() const { return data_.get(); }
