@@ -188,12 +188,25 @@ void Replayer::step(Frame& frame, size_t index) {
                                                         frame.program.id, op.origin}));
     }
   }
-  if (op.once) frame.program.constants[op.outputs[0].slot] = frame.slots[op.outputs[0].slot];
+  if (op.once) keep_constant(frame, op.outputs[0].slot);
   frame.stack.clear();
   for (const auto tensor : op.dead_tensors) frame.tensors[tensor].reset();
   for (const auto slot : op.dead_slots) {
     if (!frame.kept[slot]) frame.slots[slot] = {};
   }
+}
+
+void Replayer::keep_constant(Frame& frame, uint32_t slot) {
+  const auto& value = frame.slots[slot];
+  const size_t nbytes = value.storage ? value.storage.nbytes() : 0;
+  if (value.failure || constant_bytes_ + nbytes > kMostConstants) return;  // it is made anew each time
+  constant_bytes_ += nbytes;
+  frame.program.constants[slot] = value;
+}
+
+void Replayer::drop_constants(ReplayProgram& program) {
+  for (const auto& [slot, value] : program.constants) constant_bytes_ -= value.storage.nbytes();
+  program.constants.clear();
 }
 
 namespace {

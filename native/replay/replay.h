@@ -86,7 +86,7 @@ class Replayer {
   explicit Replayer(c10::Device device) : store_(device) {}
 
   ValueStore& store() { return store_; }
-  void define(std::unique_ptr<ReplayProgram> program) { programs_[program->id] = std::move(program); }
+  void define(std::unique_ptr<ReplayProgram> program);
   // Another program with the same effect as a known one. Throws ValueError where it cannot be.
   void define_rewrite(std::unique_ptr<Rewrite> rewrite);
   const std::unordered_map<int64_t, std::unique_ptr<ReplayProgram>>& programs() const { return programs_; }
@@ -102,6 +102,8 @@ class Replayer {
   void play(Frame& frame, size_t from, size_t to);
   // Plays both the program and its rewrite, and says whether they agree; `frame` is the program's.
   void check(Rewrite& rewrite, Frame& frame);
+  void keep_constant(Frame& frame, uint32_t slot);
+  void drop_constants(ReplayProgram& program);
   void load_inputs(Frame& frame);
   void store_kept(Frame& frame);
   void step(Frame& frame, size_t index);
@@ -114,7 +116,10 @@ class Replayer {
   void spoil(Frame& frame, const ReplayOp& op, const FailurePtr& failure);
   std::string encode_tail(Frame& frame, const ReplayOp& op, const torch::jit::Stack& stack);
 
+  static constexpr size_t kMostConstants = size_t(256) << 20;  // bytes, of all programs together
+
   ValueStore store_;
+  size_t constant_bytes_ = 0;
   std::unordered_map<int64_t, std::unique_ptr<ReplayProgram>> programs_;
   std::unordered_map<std::string, uint64_t> restrided_;
 };

@@ -49,6 +49,12 @@ bool Rewrite::serves(const ReplayProgram& original, const Bindings& run) const {
   return true;
 }
 
+void Replayer::define(std::unique_ptr<ReplayProgram> program) {
+  auto& place = programs_[program->id];
+  if (place && place->rewrite) drop_constants(place->rewrite->program);
+  place = std::move(program);
+}
+
 void Replayer::define_rewrite(std::unique_ptr<Rewrite> rewrite) {
   const auto found = programs_.find(rewrite->program.id);
   TORCH_CHECK_VALUE(found != programs_.end(), "a rewrite of an unknown program");
@@ -70,6 +76,7 @@ void Replayer::define_rewrite(std::unique_ptr<Rewrite> rewrite) {
   for (const auto& op : program.ops) {
     TORCH_CHECK_VALUE(!op.once || (op.outputs.size() == 1 && op.outputs[0].kind == ReplayOutput::New), "a constant is one tensor");
   }
+  if (original.rewrite) drop_constants(original.rewrite->program);
   original.rewrite = std::move(rewrite);
 }
 
@@ -166,7 +173,7 @@ void Replayer::check(Rewrite& rewrite, Frame& frame) {
     rewrite.state = Rewrite::Refused;
     rewrite.reason = error.what();
   }
-  if (rewrite.state == Rewrite::Refused) rewrite.program.constants.clear();
+  if (rewrite.state == Rewrite::Refused) drop_constants(rewrite.program);
   play(frame, shared, frame.program.ops.size());
 }
 
