@@ -1,0 +1,63 @@
+"""Writes what was found into a graph's nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import torch.fx
+
+from genie_core.graph import Semantics
+from genie_plugins.patterns.memory import memory
+from genie_plugins.patterns.search import search
+from genie_plugins.patterns.view import View
+
+if TYPE_CHECKING:
+    from genie_core import Match
+    from genie_plugins.patterns.found import Families, Found
+
+Node = torch.fx.Node
+
+_NAMES = tuple(field.name for field in attrs.fields(Semantics))
+_PLACE = _NAMES.index("patterns")
+
+
+def annotate(graph: torch.fx.Graph) -> None:
+    """Find patterns: `Semantics.patterns` of their ops, `meta["matches"]` where they end."""
+    with memory.lock:
+        view = View(graph, memory)
+        write(view, search(view, memory.found))
+
+
+def write(view: View, found: Families) -> None:
+    """Name each op's instances, innermost first, and leave each match at its last op."""
+    changed: dict[Node, list[tuple[int, str]]] = {}
+    for name, ones in found.items():
+        for one in ones:
+            match = one.match(view.order)
+            if match.nodes and all(node.graph is view.graph for node in match.nodes):
+                match.nodes[-1].meta.setdefault("matches", []).append(match)
+            _label(view, name, one, match, changed)
+    for node, labels in changed.items():
+        labels.sort()
+        known = node.meta["genie"]
+        values = [getattr(known, name) for name in _NAMES]
+        values[_PLACE] = tuple(name for _, name in labels)
+        node.meta["genie"] = Semantics(*values)
+
+
+def _label(
+    view: View, name: str, one: Found, match: Match, changed: dict[Node, list[tuple[int, str]]]
+) -> None:
+    """Note the instance's name at its nodes, also at those of earlier programs."""
+    for node in match.nodes:
+        home = view.remembered if node.graph is view.graph else memory.view_of(node.graph)
+        if home is None:
+            continue
+        if home.graph not in one.names:
+            one.names[home.graph] = f"{name}#{home.counts[name]}"
+            home.counts[name] += 1
+        name_here = one.names[home.graph]
+        labels = [label for label in home.labels.get(node, ()) if label[1] != name_here]
+        labels.append((len(match.nodes), name_here))
+        home.labels[node] = changed[node] = labels

@@ -1,0 +1,115 @@
+"""Cells in loops, whole recurrent layers, state-space scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from genie_plugins.patterns.found import Detector, Families, Found, detected
+from genie_plugins.patterns.walk import cone
+
+if TYPE_CHECKING:
+    from genie_plugins.patterns.step import Step
+    from genie_plugins.patterns.view import View
+
+CELLS = ("lstm_cell", "gru_cell", "rnn_cell")
+_LAYERS = {"mkldnn_rnn_layer", "lstm_layer_for_training", "lstm", "gru", "rnn_tanh", "rnn_relu"}
+_LAYERS |= {"_cudnn_rnn", "miopen_rnn", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell"}
+
+
+def layers(name: str) -> Detector:
+    """A detector of the whole layers of one kind of cell."""
+
+    def detect(view: View, _: Families) -> Iterator[Found]:
+        for step in view.steps:
+            if step.name in _LAYERS and _kind(step) == name:
+                yield detected(name, [step])
+
+    return detect
+
+
+def _kind(step: Step) -> str:
+    if step.name in ("mkldnn_rnn_layer", "lstm_layer_for_training") or "lstm" in step.name:
+        return "lstm_cell"
+    return "gru_cell" if "gru" in step.name else "rnn_cell"
+
+
+def loops(view: View, found: Families) -> Iterator[Found]:
+    """Cells whose state is the cell's before."""
+    for step in view.steps:
+        if step.name in _LAYERS and not step.name.endswith("cell"):
+            yield detected("cell_loop", [step])
+    for name in CELLS:
+        cells = [one for one in found.get(name, ()) if one.inputs]
+        for chain in _chains(cells):
+            if len(chain) > 1 and chain[-1].end.index >= view.steps[0].index:
+                yield _grown(found, detected("cell_loop", [], parts=chain, length=len(chain)))
+
+
+def _chains(cells: list[Found]) -> Iterator[list[Found]]:
+    makers = {output: one for one in cells for output in one.outputs[:1]}
+    nexts: dict[Found, Found] = {}
+    for one in cells:
+        states = [one.inputs[name].step for name in ("h", "x") if name in one.inputs]
+        before = next((makers[state] for state in states if state in makers), None)
+        if before is not None and before is not one and before.end.index < one.end.index:
+            nexts[before] = one
+    later = set(nexts.values())
+    for one in cells:
+        if one not in later:
+            chain = [one]
+            while chain[-1] in nexts:
+                chain.append(nexts[chain[-1]])
+            yield chain
+
+
+def _grown(found: Families, loop: Found) -> Found:
+    """The loop under the name that its beginning has in earlier programs."""
+    for older in list(found.get("cell_loop", ())):
+        if older.parts and older.parts[0] is loop.parts[0]:
+            loop.names = older.names
+            found["cell_loop"].remove(older)
+    return loop
+
+
+# State-space scans ---------------------------------------------------------------------------
+
+
+def scans(view: View, found: Families) -> Iterator[Found]:
+    """h = exp(…)·h + …, again and again."""
+    by_decay: dict[Step, list[Step]] = {}
+    for step in view.steps:
+        decay = _decay(step)
+        if decay is not None:
+            by_decay.setdefault(decay, []).append(step)
+    for decay, states in by_decay.items():
+        older = [one for one in found.get("ssm_scan", ()) if one.links["decay"] is decay]
+        before = {step for one in older for step in one.steps}
+        scan = detected("ssm_scan", before | _scan(decay, states), links={"decay": decay})
+        for one in older:
+            scan.names = one.names
+            found["ssm_scan"].remove(one)
+        yield scan
+
+
+def _decay(step: Step) -> Step | None:
+    """The exponential that a state is multiplied with, if `step` is the next state."""
+    if step.name != "add":
+        return None
+    for product in step.operands:
+        if product.name == "mul" and len(product.operands) == 2:
+            for decay, _ in (product.operands, product.operands[::-1]):
+                if decay.name == "exp" and len(decay.size) >= 3:
+                    return decay
+    return None
+
+
+def _scan(decay: Step, states: list[Step]) -> set[Step]:
+    """All that a scan's states are computed by, and what is read off them."""
+    steps = {decay, *states}
+    for state in states:
+        steps |= {o for o in state.operands if o.name == "mul"}
+        steps |= {u for u in state.users if u.name in ("matmul", "sum")}
+    inner = {o for step in steps for o in step.operands if o.name == "mul"}
+    more = cone(inner, lambda s: s.name != "mul", 12)
+    return steps | inner | more

@@ -1,0 +1,82 @@
+"""Attention, and rotations of its queries and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
+
+from genie_core import Pattern
+
+T = torch.Tensor
+
+
+def patterns() -> list[Pattern]:
+    """Attention and RoPE."""
+    products: list[Callable[..., T]]
+    products = [_fused, _both_scaled, _query_scaled, _key_scaled, _manual]
+    ropes: list[Callable[..., T]] = [_rotated_half, _rotated_pairs, _halves, _pairs, _complex]
+    return [
+        Pattern("attention", products, _heads),
+        Pattern("rope", ropes, _rotation),
+    ]
+
+
+def _heads() -> tuple[object, ...]:
+    return *(torch.empty(2, 2, 3, 4) for _ in range(3)), 0.0123, 0.0321
+
+
+def _fused(q: T, k: T, v: T) -> T:
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def _manual(q: T, k: T, v: T) -> T:
+    """What scales, masks or drops scores belongs to the softmax, in the analysis view."""
+    return torch.softmax(q @ k.transpose(-1, -2), -1) @ v
+
+
+def _query_scaled(q: T, k: T, v: T, scale: float) -> T:
+    return torch.softmax((q * scale) @ k.transpose(-1, -2), -1) @ v
+
+
+def _key_scaled(q: T, k: T, v: T, scale: float) -> T:
+    return torch.softmax(q @ (k.transpose(-1, -2) * scale), -1) @ v
+
+
+def _both_scaled(q: T, k: T, v: T, scale: float, key_scale: float) -> T:
+    return torch.softmax((q * scale) @ (k.transpose(-1, -2) * key_scale), -1) @ v
+
+
+# RoPE ----------------------------------------------------------------------------------------
+
+
+def _rotation() -> tuple[object, ...]:
+    return torch.empty(2, 2, 3, 4), torch.empty(3, 4), torch.empty(3, 4)
+
+
+def _rotated_half(x: T, cos: T, sin: T) -> T:
+    left, right = x.chunk(2, -1)
+    return x * cos + torch.cat([-right, left], -1) * sin
+
+
+def _rotated_pairs(x: T, cos: T, sin: T) -> T:
+    turned = torch.stack([-x[..., 1::2], x[..., ::2]], -1)
+    return x * cos + turned.flatten(-2) * sin
+
+
+def _halves(x: T, cos: T, sin: T) -> T:
+    left, right = x.chunk(2, -1)
+    cos, sin = cos[..., :2], sin[..., :2]
+    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+
+
+def _pairs(x: T, cos: T, sin: T) -> T:
+    left, right = x[..., ::2], x[..., 1::2]
+    cos, sin = cos[..., :2], sin[..., :2]
+    return torch.stack([left * cos - right * sin, left * sin + right * cos], -1).flatten(-2)
+
+
+def _complex(x: T, cos: T) -> T:
+    turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.complex(cos, cos)[..., :2]
+    return torch.view_as_real(turned).flatten(-2)

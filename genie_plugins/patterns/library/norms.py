@@ -1,0 +1,109 @@
+"""Layer norm and RMS norm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
+
+from genie_core import Match, Pattern
+
+T = torch.Tensor
+Spelling = Callable[..., T]
+
+
+def patterns() -> list[Pattern]:
+    """The norms."""
+    layer = [_centered, _twice_centered, _variance, _deviation]
+    rms = [_mean_square, _root_plus, _clamped, _normalized]
+    return [
+        Pattern("layer_norm", [_layer_norm, *map(_affine, layer), *layer], _layer, _over_features),
+        Pattern(
+            "rms_norm",
+            [_rms_norm, *map(_scaled, rms), *map(_scaled_from_one, rms), *rms],
+            _rms,
+            _over_features,
+        ),
+    ]
+
+
+def _layer() -> tuple[object, ...]:
+    return torch.empty(2, 3, 4), 0.0123, torch.empty(4), torch.empty(4)
+
+
+def _rms() -> tuple[object, ...]:
+    return torch.empty(2, 3, 4), 0.0123, torch.empty(4)
+
+
+def _over_features(match: Match) -> bool:
+    """Whether means are taken over the last dimension, each by itself."""
+    for node in match.nodes:
+        if node.meta["op"].startswith(("aten::mean", "aten::var", "aten::std")):
+            size = node.meta["outputs"][0][2].size
+            rank = len(node.args[0].meta["geometry"].size)  # type: ignore[union-attr]
+            dims = node.args[1] if len(node.args) > 1 else None
+            if len(size) != rank or dims not in ([-1], [rank - 1]):
+                return False
+    return True
+
+
+# Layer norm ----------------------------------------------------------------------------------
+
+
+def _layer_norm(x: T, eps: float, weight: T, bias: T) -> T:
+    return F.layer_norm(x, (4,), weight, bias, eps)
+
+
+def _centered(x: T, eps: float) -> T:
+    centered = x - x.mean(-1, keepdim=True)
+    return centered * torch.rsqrt(centered.pow(2).mean(-1, keepdim=True) + eps)
+
+
+def _twice_centered(x: T, eps: float) -> T:
+    mean = x.mean(-1, keepdim=True)
+    return (x - mean) * torch.rsqrt((x - mean).pow(2).mean(-1, keepdim=True) + eps)
+
+
+def _variance(x: T, eps: float) -> T:
+    variance = x.var(-1, keepdim=True, unbiased=False)
+    return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(variance + eps)
+
+
+def _deviation(x: T, eps: float) -> T:
+    return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + eps)
+
+
+def _affine(form: Spelling) -> Spelling:
+    return lambda x, eps, weight, bias: form(x, eps) * weight + bias
+
+
+# RMS norm ------------------------------------------------------------------------------------
+
+
+def _rms_norm(x: T, eps: float, weight: T) -> T:
+    return F.rms_norm(x, (4,), weight, eps)  # type: ignore[attr-defined, unused-ignore] # torch 2.4
+
+
+def _mean_square(x: T, eps: float) -> T:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+
+
+def _root_plus(x: T, eps: float) -> T:
+    return x / (x.pow(2).mean(-1, keepdim=True).sqrt() + eps)
+
+
+def _clamped(x: T, eps: float) -> T:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True).clamp(min=eps))
+
+
+def _normalized(x: T, eps: float) -> T:
+    return F.normalize(x, dim=-1, eps=eps) * 2.5
+
+
+def _scaled(form: Spelling) -> Spelling:
+    return lambda x, eps, weight: form(x, eps) * weight
+
+
+def _scaled_from_one(form: Spelling) -> Spelling:
+    return lambda x, eps, weight: form(x, eps) * (1.0 + weight)

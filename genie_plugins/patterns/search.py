@@ -1,0 +1,134 @@
+"""All matches of a graph: templates by the op they end with, then what is made of matches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch.fx
+
+from genie_core.log import get_logger
+from genie_core.plugins import manager
+from genie_plugins.patterns.detectors import DETECTORS
+from genie_plugins.patterns.detectors.chains import joined
+from genie_plugins.patterns.found import Families, Found
+from genie_plugins.patterns.matcher import TemplateMatcher
+from genie_plugins.patterns.step import Step, Value, step_of
+from genie_plugins.patterns.template import trace
+
+if TYPE_CHECKING:
+    from genie_core import Pattern
+    from genie_plugins.patterns.view import View
+
+Node = torch.fx.Node
+Index = dict[str, list[TemplateMatcher]]
+
+_log = get_logger("patterns")
+
+
+@lru_cache(None)
+def index() -> Index:
+    """Every plugin's templates by the op that they end with, the largest first."""
+    found: Index = {}
+    for pattern in _given():
+        for spelling in pattern.spellings:
+            try:
+                template = trace(pattern, spelling)
+            except Exception as error:
+                _log.warning("pattern.untraced", pattern=pattern.name, reason=str(error))
+                continue
+            if template is not None:
+                name = template.root.target.name  # type: ignore[union-attr]
+                found.setdefault(name, []).append(TemplateMatcher(template))
+    for matchers in found.values():
+        matchers.sort(key=lambda m: -m.template.size)
+    return found
+
+
+def _given() -> Iterable[Pattern]:
+    """What the plugins' `genie_patterns` give; one that raises is named, and gives none."""
+    for implementation in manager().hook.genie_patterns.get_hookimpls():
+        try:
+            yield from implementation.function()
+        except Exception as error:
+            plugin, reason = implementation.plugin_name, f"{type(error).__name__}: {error}"
+            _log.warning("hook.failed", hook="genie_patterns", plugin=plugin, reason=reason)
+
+
+def search(view: View, known: Families) -> Families:
+    """What is found in a view, by family. `known`, found in earlier views, grows by that."""
+    before = {one for ones in known.values() for one in ones}
+    candidates: Families = {}
+    templates = index()
+    for step in view.steps:
+        matchers = templates.get(step.name)
+        if matchers:
+            for one in _at(step, matchers, view.order):
+                candidates.setdefault(one.pattern.name, []).append(one)
+    apart = {name: _apart(ones) for name, ones in candidates.items()}
+    excited = {step for one in apart.get("squeeze_excite", ()) for step in one.steps}
+    apart["mlp"] = joined([one for one in apart.get("mlp", ()) if one.end not in excited])
+    for name, ones in apart.items():
+        known.setdefault(name, []).extend(ones)
+    for name, detector in DETECTORS:
+        more = list(detector(view, known))
+        known.setdefault(name, []).extend(more)
+    return {name: [o for o in ones if o not in before] for name, ones in known.items()}
+
+
+def _at(step: Step, matchers: list[TemplateMatcher], order: dict[Node, int]) -> list[Found]:
+    """The largest match of each family that ends at a step."""
+    names = {operand.name for operand in step.operands}
+    found: dict[str, Found] = {}
+    for matcher in matchers:
+        template = matcher.template
+        if template.pattern.name in found or not template.needs <= names:
+            continue
+        nodes = matcher.match_at(step.fx)
+        if nodes is not None:
+            one = _found(template.pattern, nodes, matcher)
+            guard = template.pattern.guard
+            if guard is None or guard(one.match(order)):
+                found[template.pattern.name] = one
+    return list(found.values())
+
+
+def _found(pattern: Pattern, nodes: dict[Node, Any], matcher: TemplateMatcher) -> Found:
+    inputs: dict[str, Value] = {}
+    literals: dict[str, Any] = {}
+    steps: list[Step] = []
+    for own, other in nodes.items():
+        if own.op != "placeholder":
+            step = step_of(other)
+            steps.append(step)
+            _feed(own.args, step.values, inputs)
+        elif not isinstance(other, Node):
+            literals[own.name] = other
+    steps.sort(key=lambda step: step.index)
+    recorded = tuple(node for step in steps for node in step.recorded)
+    outputs = tuple(step_of(nodes[own]) for own in matcher.pattern_returning_nodes if own in nodes)
+    return Found(pattern, tuple(steps), recorded, inputs, outputs, literals)
+
+
+def _feed(own: Any, values: Any, inputs: dict[str, Value]) -> None:
+    for one, value in zip(own, values, strict=False):
+        if isinstance(one, Node) and one.op == "placeholder" and type(value) is Value:
+            inputs.setdefault(one.name, value)
+        elif isinstance(one, tuple) and isinstance(value, tuple):
+            _feed(one, value, inputs)
+
+
+def _apart(ones: list[Found]) -> list[Found]:
+    """Those matches of a family of which none is another's part, the largest preferred.
+
+    They may share a little: the cells of a recurrent layer, the product with all of their inputs.
+    """
+    taken: set[Step] = set()
+    kept = []
+    for one in sorted(ones, key=lambda one: (-len(one.steps), one.end.index)):
+        shared = sum(step in taken for step in one.steps)
+        if one.end not in taken and shared * 2 < len(one.steps):
+            taken.update(one.steps)
+            kept.append(one)
+    return sorted(kept, key=lambda one: one.end.index)
