@@ -133,7 +133,7 @@ def _name(func: Any) -> str:
 
 
 def _slot(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 (what storages are told apart by)
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _geometry(tensor: torch.Tensor) -> Geometry:
