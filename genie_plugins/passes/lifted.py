@@ -91,3 +91,13 @@ def _restrided(one: Geometry, size: tuple[int, ...]) -> list[int]:
             strides[i] = might
         was, might = was * one.size[i], might * size[i]
     return strides
+
+
+def argument(value: Any, lifted: Lifted) -> tuple[Any, Any]:
+    """What a function is traced with for nodes or a number: as it is, and as it might be."""
+    if isinstance(value, Node):
+        return lifted.both(value.meta["geometry"])
+    if isinstance(value, list):
+        ones, others = zip(*(lifted.both(one.meta["geometry"]) for one in value), strict=True)
+        return ones, others
+    return value, value

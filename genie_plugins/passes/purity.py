@@ -30,19 +30,22 @@ def kept(graph: torch.fx.Graph) -> set[int]:
 
 def is_pure(node: Node) -> bool:
     """Whether an op does nothing but make tensors, which no generator or memory decides."""
-    if node.meta["op"] in STEPS or "generator" in node.meta or not made(node):
+    if any(output[0] != 0 for output in node.meta["outputs"]):
         return False
-    if any(output[0] != 0 for output in node.meta["outputs"]) or set(writes(node)) != set(
-        made(node)
-    ):
+    return bool(made(node)) and is_function(node, set(made(node)))
+
+
+def is_function(node: Node, slots: set[int]) -> bool:
+    """Whether an op writes to these slots only, and nothing but its operands decides what."""
+    if node.meta["op"] in STEPS or "generator" in node.meta or not slots.issuperset(writes(node)):
         return False
     if any(source.meta.get("geometry", node) is None for source in node.all_input_nodes):
         return False  # a generator, or a whole value
-    return _is_function(node.meta["op"])
+    return _is_determined(node.meta["op"])
 
 
 @lru_cache(None)
-def _is_function(name: str) -> bool:
+def _is_determined(name: str) -> bool:
     overload = operator(name)
     base = name.partition("::")[2].partition(".")[0]
     if base.startswith(("empty", "new_empty")) or base.endswith(("assert_async", "assert")):

@@ -11,8 +11,9 @@ import torch.fx
 
 from genie_core.graph import reads, writes
 from genie_core.log import get_logger
-from genie_plugins.passes.lifted import Lifted
-from genie_plugins.passes.purity import is_pure, kept, made, ops_of
+from genie_plugins.passes.exact import is_spelled
+from genie_plugins.passes.lifted import Lifted, argument
+from genie_plugins.passes.purity import is_function, kept, made, ops_of
 from genie_plugins.passes.tracing import Unsuitable, trace
 from genie_plugins.passes.writer import Traces, Writer
 
@@ -94,7 +95,7 @@ class Place:
         own = set(self.ops)
         given = {node.meta["slot"] for node in self.outputs}
         inside = {slot for node in self.ops for slot in made(node)} - given
-        if not all(is_pure(node) for node in self.ops):
+        if not all(is_function(node, inside | given) for node in self.ops):
             raise Unsuitable("it has effects")
         if kept(graph) & inside:
             raise Unsuitable("what it computes on its way is wanted later")
@@ -130,8 +131,10 @@ def _insert(graph: torch.fx.Graph, place: Place, match: Match) -> None:
     names = tuple(inspect.signature(function).parameters)
     values = {**match.literals, **place.inputs}
     names = tuple(name for name in names if name in values)
+    if match.pattern.spellings and not is_spelled(match.pattern, place.ops, values):
+        raise Unsuitable("it does more than the pattern says")
     lifted = Lifted()
-    arguments = [_argument(values[name], lifted) for name in names]
+    arguments = [argument(values[name], lifted) for name in names]
     try:
         traces = [trace(function, names, each) for each in zip(*arguments, strict=True)]
     except Unsuitable:
@@ -146,13 +149,3 @@ def _nodes(value: Any) -> list[Node]:
     if isinstance(value, Node):
         return [value]
     return [one for one in value if isinstance(one, Node)] if isinstance(value, list) else []
-
-
-def _argument(value: Any, lifted: Lifted) -> tuple[Any, Any]:
-    """As it is, and as it might be."""
-    if isinstance(value, Node):
-        return lifted.both(value.meta["geometry"])
-    if isinstance(value, list):
-        ones, others = zip(*(lifted.both(one.meta["geometry"]) for one in value), strict=True)
-        return ones, others
-    return value, value

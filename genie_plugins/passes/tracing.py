@@ -28,11 +28,16 @@ class Unsuitable(Exception):
 
 @lru_cache(1024)
 def trace(
-    function: Callable[..., Any], names: tuple[str, ...], arguments: tuple[Any, ...]
+    function: Callable[..., Any],
+    names: tuple[str, ...],
+    arguments: tuple[Any, ...],
+    *,
+    whole_ops: bool = True,
 ) -> torch.fx.Graph:
     """Trace `function`; arguments are geometries, tuples of them for lists of tensors, or numbers.
 
-    Each node's `meta["val"]` is a fake tensor. Placeholders are the tensors, in order.
+    `whole_ops`: composite ops stay, rather than become those that the recorder sees. Each node's
+    `meta["val"]` is a fake tensor. Placeholders are the tensors, in order.
     """
     mode = FakeTensorMode()
     flat = [geometry for argument in arguments for geometry in _geometries(argument)]
@@ -44,7 +49,7 @@ def trace(
 
     with mode, torch.no_grad():
         fakes = [_fake(geometry) for geometry in flat]
-        graph: torch.fx.Graph = make_fx(call, pre_dispatch=True)(*fakes).graph
+        graph: torch.fx.Graph = make_fx(call, pre_dispatch=whole_ops)(*fakes).graph
     return graph
 
 
@@ -71,3 +76,18 @@ def geometry_of(value: Any) -> Geometry:
     if not isinstance(value, FakeTensor) or value.is_conj() or value.is_neg():
         raise Unsuitable("it makes something else than plain tensors")
     return Geometry(value.dtype, tuple(value.size()), tuple(value.stride()), value.storage_offset())
+
+
+def name_of(target: Any) -> str:
+    """An overload's name, as recorded ops have it."""
+    schema = target._schema
+    return f"{schema.name}.{schema.overload_name}" if schema.overload_name else str(schema.name)
+
+
+def whole(target: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments as a recorded op has them: each that its schema names."""
+    given = {**dict(zip((a.name for a in target._schema.arguments), args, strict=False)), **kwargs}
+    every = {a.name: given.get(a.name, a.default_value) for a in target._schema.arguments}
+    words = {a.name for a in target._schema.arguments if a.kwarg_only}
+    positional = tuple(value for name, value in every.items() if name not in words)
+    return positional, {name: every[name] for name in every if name in words}

@@ -12,7 +12,7 @@ import torch.fx
 
 from genie_core.graph import Geometry, strided_view
 from genie_plugins.passes.dead import erase
-from genie_plugins.passes.tracing import Unsuitable, geometry_of
+from genie_plugins.passes.tracing import Unsuitable, geometry_of, name_of, whole
 
 if TYPE_CHECKING:
     from genie_plugins.passes.lifted import Lifted
@@ -113,7 +113,7 @@ class Writer:
         if base is not None:
             return self._view(base, made[0])
         mapped = torch.fx.node.map_arg((args, kwargs), lambda n: self._nodes.get(n, n))
-        call = self._call(node.target, *_whole(node.target, *mapped), made)
+        call = self._call(node.target, *whole(node.target, *mapped), made)
         if isinstance(value, torch.Tensor):
             self._storages[_storage(node)] = call
         return call
@@ -122,7 +122,7 @@ class Writer:
         call = self._graph.call_function(target, args, kwargs)
         outputs = [(0, next(self._fresh), geometry) for geometry in made]
         call.meta = {key: self._last.meta[key] for key in ("mark", "genie", "modes", "index")}
-        call.meta |= {"op": _name(target), "outputs": outputs}
+        call.meta |= {"op": name_of(target), "outputs": outputs}
         if len(outputs) == 1:
             call.meta |= {"slot": outputs[0][1], "geometry": outputs[0][2]}
         return call
@@ -186,11 +186,6 @@ def _storage(node: Node) -> int:
     return int(node.meta["val"].untyped_storage()._cdata)
 
 
-def _name(target: Any) -> str:
-    schema = target._schema
-    return f"{schema.name}.{schema.overload_name}" if schema.overload_name else str(schema.name)
-
-
 def _check(node: Node) -> None:
     schema = getattr(node.target, "_schema", None)
     if schema is None or schema.is_mutable:
@@ -201,12 +196,3 @@ def _check(node: Node) -> None:
 def _results_of(node: Node) -> list[Geometry]:
     value = node.meta["val"]
     return [geometry_of(each) for each in (value if isinstance(value, list | tuple) else [value])]
-
-
-def _whole(target: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments as a recorded op has them: each that its schema names."""
-    given = {**dict(zip((a.name for a in target._schema.arguments), args, strict=False)), **kwargs}
-    every = {a.name: given.get(a.name, a.default_value) for a in target._schema.arguments}
-    words = {a.name for a in target._schema.arguments if a.kwarg_only}
-    positional = tuple(value for name, value in every.items() if name not in words)
-    return positional, {name: every[name] for name in every if name in words}
