@@ -98,6 +98,6 @@ def argument(value: Any, lifted: Lifted) -> tuple[Any, Any]:
     if isinstance(value, Node):
         return lifted.both(value.meta["geometry"])
     if isinstance(value, list):
-        ones, others = zip(*(lifted.both(one.meta["geometry"]) for one in value), strict=True)
-        return ones, others
+        pairs = [lifted.both(one.meta["geometry"]) for one in value]
+        return tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
     return value, value

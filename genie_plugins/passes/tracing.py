@@ -56,13 +56,18 @@ def trace(
 def _geometries(argument: Any) -> tuple[Geometry, ...]:
     if isinstance(argument, Geometry):
         return (argument,)
-    return argument if isinstance(argument, tuple) else ()
+    return argument if _is_list(argument) else ()
+
+
+def _is_list(argument: Any) -> bool:
+    """Whether an argument stands for a list of tensors."""
+    return isinstance(argument, tuple) and all(isinstance(one, Geometry) for one in argument)
 
 
 def _filled(argument: Any, tensors: Any) -> Any:
     if isinstance(argument, Geometry):
         return next(tensors)
-    return [next(tensors) for _ in argument] if isinstance(argument, tuple) else argument
+    return [next(tensors) for _ in argument] if _is_list(argument) else argument
 
 
 def _fake(geometry: Geometry) -> torch.Tensor:

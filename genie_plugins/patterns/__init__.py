@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 @genie_core.hookimpl
 def genie_patterns() -> Sequence[genie_core.Pattern]:
     """Genie's own library."""
-    from genie_plugins.patterns.library import patterns
+    from genie_plugins.patterns import library, replacements
 
-    return patterns()
+    return (*library.patterns(), *replacements.patterns())
 
 
 @genie_core.hookimpl(trylast=True)

@@ -9,6 +9,7 @@ import torch.fx
 
 from genie_core.graph import Semantics
 from genie_plugins.patterns.memory import memory
+from genie_plugins.patterns.replacements import read
 from genie_plugins.patterns.search import search
 from genie_plugins.patterns.view import View
 
@@ -36,7 +37,8 @@ def write(view: View, found: Families) -> None:
         for one in ones:
             match = one.match(view.order)
             if match.nodes and all(node.graph is view.graph for node in match.nodes):
-                match.nodes[-1].meta.setdefault("matches", []).append(match)
+                ends = match.nodes[-1].meta.setdefault("matches", [])
+                ends.append(read(match) or match)
             _label(view, name, one, match, changed)
     for node, labels in changed.items():
         labels.sort()
