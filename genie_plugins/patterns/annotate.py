@@ -33,13 +33,15 @@ def annotate(graph: torch.fx.Graph) -> None:
 def write(view: View, found: Families) -> None:
     """Name each op's instances, innermost first, and leave each match at its last op."""
     changed: dict[Node, list[tuple[int, str]]] = {}
+    ends: dict[Node, list[Match]] = {}
     for name, ones in found.items():
         for one in ones:
-            match = one.match(view.order)
-            if match.nodes and all(node.graph is view.graph for node in match.nodes):
-                ends = match.nodes[-1].meta.setdefault("matches", [])
-                ends.append(read(match) or match)
-            _label(view, name, one, match, changed)
+            if not one.steps or one.steps[0].index >= view.begin:
+                match = one.match(view.order)
+                ends.setdefault(match.nodes[-1], []).append(read(match) or match)
+            _label(view, name, one, changed)
+    for node, matches in ends.items():
+        node.meta["matches"] = matches
     for node, labels in changed.items():
         labels.sort()
         known = node.meta["genie"]
@@ -48,18 +50,16 @@ def write(view: View, found: Families) -> None:
         node.meta["genie"] = Semantics(*values)
 
 
-def _label(
-    view: View, name: str, one: Found, match: Match, changed: dict[Node, list[tuple[int, str]]]
-) -> None:
+def _label(view: View, name: str, one: Found, changed: dict[Node, list[tuple[int, str]]]) -> None:
     """Note the instance's name at its nodes, also at those of earlier programs."""
-    for node in match.nodes:
+    size = len(one.nodes)
+    for node in dict.fromkeys(one.nodes if one.nodes_to_name is None else one.nodes_to_name):
         home = view.remembered if node.graph is view.graph else memory.view_of(node.graph)
         if home is None:
             continue
         if home.graph not in one.names:
             one.names[home.graph] = f"{name}#{home.counts[name]}"
             home.counts[name] += 1
-        name_here = one.names[home.graph]
-        labels = [label for label in home.labels.get(node, ()) if label[1] != name_here]
-        labels.append((len(match.nodes), name_here))
-        home.labels[node] = changed[node] = labels
+        labels = home.labels.setdefault(node, [])
+        labels.append((size, one.names[home.graph]))
+        changed[node] = labels

@@ -34,6 +34,8 @@ class Found:
     """Steps that it is between, for what is made of it."""
     names: dict[torch.fx.Graph, str] = attrs.Factory(dict)
     """What it is called in each graph that has some of it."""
+    nodes_to_name: tuple[Node, ...] | None = None
+    """Those of its nodes that do not have its name yet, if not all."""
     _match: Match | None = None
 
     @property

@@ -28,6 +28,8 @@ class Remembered:
     steps: list[Step]
     values: list[Any]
     """What its program left for others."""
+    first: int
+    """Position of its first op."""
     counts: Counter[str] = attrs.Factory(Counter)
     """How many instances of each family its nodes have."""
     labels: dict[Node, list[tuple[int, str]]] = attrs.Factory(dict)
@@ -43,6 +45,7 @@ class Memory:
         self.positions: dict[Node, int] = {}
         self.found: Families = {}
         self.next_index = 0
+        self.next_position = 0
         self._views: deque[Remembered] = deque()
 
     def keep(self, view: Remembered) -> None:
@@ -62,9 +65,11 @@ class Memory:
         for value in view.values:
             self.storages.pop(value, None)
         gone = set(view.steps)
+        last = view.first + len(view.graph.nodes)
+        for node in view.graph.nodes:
+            if view.first <= self.positions.get(node, -1) <= last:
+                del self.positions[node]
         for step in view.steps:
-            for node in step.nodes:
-                self.positions.pop(node, None)
             step.forget()
         for name, ones in self.found.items():
             self.found[name] = [one for one in ones if _lasts(one, gone)]

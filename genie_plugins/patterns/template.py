@@ -69,6 +69,11 @@ class _Recorder(TorchDispatchMode):
         self.leaves: dict[Step, str] = {}
         self._kept: list[torch.Tensor] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Spare torch (2.6 and newer) the second that its import of Dynamo takes."""
+        return False
+
     def parameter(self, name: str, tensor: torch.Tensor) -> None:
         static = name.startswith(_PARAMETERS)
         leaf = self.builder.leaf(_slot(tensor), _geometry(tensor), "", static=static)

@@ -32,10 +32,13 @@ class View:
         self.graph = graph
         self.updates: list[list[Node]] = []
         self.order = memory.positions
+        self.begin = memory.next_index
+        """Index of its first step; those of earlier views come before."""
+        first = memory.next_position
         self._fill(graph)
         self.steps: list[Step] = self._builder.steps
         memory.next_index += len(self.steps)
-        self.remembered = Remembered(graph, self.steps, self._kept(graph))
+        self.remembered = Remembered(graph, self.steps, self._kept(graph), first)
         memory.keep(self.remembered)
 
     def _kept(self, graph: torch.fx.Graph) -> list[Any]:
@@ -51,7 +54,7 @@ class View:
 
     def _fill(self, graph: torch.fx.Graph) -> None:
         in_update = False
-        position = self._memory.next_index << 8
+        position = self._memory.next_position
         for node in graph.nodes:
             meta = node.meta
             if "op" in meta:
@@ -67,6 +70,7 @@ class View:
                     self._op(node)
             elif "uploaded" in meta:
                 self._bases[meta["slot"]] = node
+        self._memory.next_position = position + 1
 
     def _op(self, node: Node) -> None:
         known = info(node.meta["op"])

@@ -36,7 +36,7 @@ def kinds(view: View, found: Families) -> Iterator[Found]:
 
 
 def _is_new(view: View, one: Found) -> bool:
-    return bool(view.steps) and one.end.index >= view.steps[0].index
+    return one.end.index >= view.begin
 
 
 def every(found: Families) -> list[Found]:
@@ -175,7 +175,7 @@ def alibi(view: View, found: Families) -> Iterator[Found]:
                 if step.name == "mul" and step not in seen and _is_sloped(step):
                     seen.add(step)
                     steps = cone([step], lambda s: s.name == "leaf", 40)
-                    yield detected("alibi", {s for s in steps if s.index >= view.steps[0].index})
+                    yield detected("alibi", {s for s in steps if s.index >= view.begin})
 
 
 def _is_sloped(step: Step) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from genie_plugins.patterns.view import View
 
 _FEED_FORWARD = ("mlp", "gated_mlp", "moe_routing")
+_LONGEST = 200
+"""How many steps a block may have before the program that it ends in."""
 _NORMS = ("layer_norm", "rms_norm")
 
 
@@ -35,9 +37,10 @@ class _Sum:
 
 def blocks(view: View, found: Families) -> Iterator[Found]:
     """Attention and MLP, each with a norm and a residual sum, one behind the other or beside."""
-    taken = {part for one in found.get("transformer_block", ()) for part in one.parts}
-    sums = [s for s in _sums(found) if s.one not in taken]
-    norms = _norm_ends(found)
+    sums = _sums(found, view.begin)
+    if not sums:
+        return
+    norms = _norm_ends(found, view.begin)
     by_end = {s.end: s for s in sums}
     for last in sums:
         if not last.feed_forward:
@@ -48,7 +51,7 @@ def blocks(view: View, found: Families) -> Iterator[Found]:
             if before is None or before.feed_forward or not before.attention:
                 break
             members.insert(0, before)
-        if any(member.attention for member in members):
+        if any(member.attention for member in members) and last.end.index >= view.begin:
             yield _block(members, norms)
 
 
@@ -58,8 +61,9 @@ def _continues(member: _Sum, by_end: dict[Step, _Sum], norms: dict[Step, Found])
     return before is not None and bool(before.attention) and not before.feed_forward
 
 
-def _norm_ends(found: Families) -> dict[Step, Found]:
-    return {one.end: one for name in _NORMS for one in found.get(name, ())}
+def _norm_ends(found: Families, begin: int) -> dict[Step, Found]:
+    norms = (one for name in _NORMS for one in _recent(found.get(name, ()), begin))
+    return {one.end: one for one in norms}
 
 
 def _plain(step: Step, norms: dict[Step, Found]) -> Step:
@@ -68,17 +72,22 @@ def _plain(step: Step, norms: dict[Step, Found]) -> Step:
     return one.inputs["x"].step if one is not None else step
 
 
-def _sums(found: Families) -> list[_Sum]:
-    sums = [
-        _Sum(one, one.links["stream"], [], [])
-        for one in sorted(found.get("residual", ()), key=lambda one: one.end.index)
-    ]
+def _recent(ones: Iterable[Found], begin: int) -> list[Found]:
+    """Those that a block which ends in this view may have."""
+    return [one for one in ones if one.end.index >= begin - _LONGEST]
+
+
+def _sums(found: Families, begin: int) -> list[_Sum]:
+    recent = _recent(found.get("residual", ()), begin)
+    if not recent or recent[-1].end.index < begin:
+        return []
+    sums = [_Sum(one, one.links["stream"], [], []) for one in recent]
     by_end = {s.end: s for s in sums}
-    for one in every(found):
+    for one in _recent(every(found), begin):
         if (home := users(one.end, lambda s: s in by_end)) is not None:
             by_end[home].attention.append(one)
     for name in _FEED_FORWARD:
-        for one in found.get(name, ()):
+        for one in _recent(found.get(name, ()), begin):
             if (home := users(one.end, lambda s: s in by_end)) is not None:
                 by_end[home].feed_forward.append(one)
     return sums
@@ -131,7 +140,7 @@ def stacks(found: Families) -> list[list[Found]]:
 def decoders(view: View, found: Families) -> Iterator[Found]:
     """Stacks of blocks that look back only."""
     for chain in stacks(found):
-        new = chain[-1].end.index >= view.steps[0].index
+        new = chain[-1].end.index >= view.begin
         if new and any(one.literals["causal"] for one in chain):
             yield _grown(found, detected("decoder", [], parts=chain, blocks=len(chain)))
 
@@ -142,6 +151,8 @@ def _grown(found: Families, stack: Found) -> Found:
     for older in list(found.get(name, ())):
         if older.parts[0] is stack.parts[0]:
             stack.names = older.names
+            known = set(older.nodes)
+            stack.nodes_to_name = tuple(node for node in stack.nodes if node not in known)
             found[name].remove(older)
     return stack
 
@@ -150,7 +161,7 @@ def encoder_decoders(view: View, found: Families) -> Iterator[Found]:
     """Two stacks of which one attends to the other's result."""
     chains = stacks(found)
     for chain in chains:
-        if not chain[0].literals["cross"] or chain[-1].end.index < view.steps[0].index:
+        if not chain[0].literals["cross"] or chain[-1].end.index < view.begin:
             continue
         for other in chains:
             if other is not chain and not other[0].literals["cross"] and _feeds(other, chain):

@@ -41,8 +41,10 @@ def loops(view: View, found: Families) -> Iterator[Found]:
             yield detected("cell_loop", [step])
     for name in CELLS:
         cells = [one for one in found.get(name, ()) if one.inputs]
+        if not cells or cells[-1].end.index < view.begin:
+            continue
         for chain in _chains(cells):
-            if len(chain) > 1 and chain[-1].end.index >= view.steps[0].index:
+            if len(chain) > 1 and chain[-1].end.index >= view.begin:
                 yield _grown(found, detected("cell_loop", [], parts=chain, length=len(chain)))
 
 
@@ -68,6 +70,8 @@ def _grown(found: Families, loop: Found) -> Found:
     for older in list(found.get("cell_loop", ())):
         if older.parts and older.parts[0] is loop.parts[0]:
             loop.names = older.names
+            known = set(older.nodes)
+            loop.nodes_to_name = tuple(node for node in loop.nodes if node not in known)
             found["cell_loop"].remove(older)
     return loop
 
@@ -88,6 +92,7 @@ def scans(view: View, found: Families) -> Iterator[Found]:
         scan = detected("ssm_scan", before | _scan(decay, states), links={"decay": decay})
         for one in older:
             scan.names = one.names
+            scan.nodes_to_name = tuple(n for n in scan.nodes if n not in set(one.nodes))
             found["ssm_scan"].remove(one)
         yield scan
 

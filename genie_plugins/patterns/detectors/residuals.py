@@ -35,7 +35,8 @@ def dropouts(view: View, found: Families) -> Iterator[Found]:
 
 def residuals(view: View, found: Families) -> Iterator[Found]:
     """Sums of something and of what was computed from it."""
-    inside = {s for name in _WHOLE for one in found.get(name, ()) for s in one.steps}
+    new = [o for name in _WHOLE for o in found.get(name, ()) if o.end.index >= view.begin]
+    inside = {step for one in new for step in one.steps}
     for step in view.steps:
         if step.name != "add" or step in inside or _is_gate(step):
             continue

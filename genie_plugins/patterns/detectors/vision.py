@@ -60,9 +60,9 @@ def _is_sequence(step: Step) -> bool:
 def residual_blocks(view: View, found: Families) -> Iterator[Found]:
     """Convolutions with a way around them."""
     for one in found.get("residual", ()):
-        end, stream = one.end, one.links["stream"]
-        if end.index < view.steps[0].index:
+        if one.end.index < view.begin:
             continue
+        end, stream = one.end, one.links["stream"]
         steps = between(stream, end)
         if sum(s.name == "conv" and len(s.size) == 4 for s in steps):
             after = [u for u in end.users if u.name == "act" and u.operands[0] is end]
