@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator as _operator
+import struct
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import attrs
 import torch
 import torch.fx
 
-from genie_core.graph import Geometry, strided_view
+from genie_core.graph import Geometry, host_scalar, strided_view
 from genie_plugins.passes.dead import erase
 from genie_plugins.passes.tracing import Unsuitable, geometry_of, name_of, whole
 
@@ -119,6 +120,8 @@ class Writer:
         return call
 
     def _call(self, target: Any, args: Any, kwargs: Any, made: list[Geometry]) -> Node:
+        kinds = [str(argument.type) for argument in target._schema.arguments]
+        args = tuple(self._tensor(*pair) for pair in zip(args, kinds, strict=False))
         call = self._graph.call_function(target, args, kwargs)
         outputs = [(0, next(self._fresh), geometry) for geometry in made]
         call.meta = {key: self._last.meta[key] for key in ("mark", "genie", "modes", "index")}
@@ -126,6 +129,14 @@ class Writer:
         if len(outputs) == 1:
             call.meta |= {"slot": outputs[0][1], "geometry": outputs[0][2]}
         return call
+
+    def _tensor(self, value: Any, kind: str) -> Any:
+        """A number in a tensor's place is a tensor of no dimension, as it is when recorded."""
+        if kind != "Tensor" or not isinstance(value, int | float):
+            return value
+        dtype = torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None).dtype
+        (bits,) = struct.unpack("<q", struct.pack("<d" if dtype.is_floating_point else "<q", value))
+        return self._graph.call_function(host_scalar, (dtype, True, bits, 0))
 
     def _part(self, call: Node, index: Any, value: Any) -> Node:
         node = self._graph.call_function(_operator.getitem, (call, index))
