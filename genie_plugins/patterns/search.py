@@ -69,6 +69,8 @@ def search(view: View, known: Families) -> Families:
     apart = {name: _apart(ones) for name, ones in candidates.items()}
     excited = {step for one in apart.get("squeeze_excite", ()) for step in one.steps}
     apart["mlp"] = joined([one for one in apart.get("mlp", ()) if one.end not in excited])
+    layers = {step for one in apart.get("layer_norm", ()) for step in one.steps}
+    apart["rms_norm"] = [one for one in apart.get("rms_norm", ()) if one.end not in layers]
     for name, ones in apart.items():
         known.setdefault(name, []).extend(ones)
     for name, detector in DETECTORS:
@@ -106,9 +108,20 @@ def _found(pattern: Pattern, nodes: dict[Node, Any], matcher: TemplateMatcher) -
         elif not isinstance(other, Node):
             literals[own.name] = other
     steps.sort(key=lambda step: step.index)
-    recorded = tuple(node for step in steps for node in step.recorded)
+    recorded = _recorded(steps)
     outputs = tuple(step_of(nodes[own]) for own in matcher.pattern_returning_nodes if own in nodes)
     return Found(pattern, tuple(steps), recorded, inputs, outputs, literals)
+
+
+def _recorded(steps: list[Step]) -> tuple[Node, ...]:
+    """What the steps stand for, with what is looked through between them or at parameters."""
+    own = set(steps)
+    nodes = [node for step in steps for node in step.nodes]
+    for step in steps:
+        for value in step.reads:
+            if value.step in own or value.step.static:
+                nodes += value.trail
+    return tuple(nodes)
 
 
 def _feed(own: Any, values: Any, inputs: dict[str, Value]) -> None:

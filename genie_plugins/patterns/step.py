@@ -115,6 +115,11 @@ class Step:
         return [value.step for value in _flat((*self.values, *self.extra))]
 
     @property
+    def reads(self) -> list[Value]:
+        """All that it reads."""
+        return list(_flat((*self.values, *self.extra)))
+
+    @property
     def operands(self) -> list[Step]:
         """The steps among `args`."""
         return [value.step for value in _flat(self.values)]

@@ -42,12 +42,13 @@ class Template:
 def trace(pattern: Pattern, spelling: Callable[..., Any]) -> Template | None:
     """Trace a spelling. Parameters named `weight…`, `bias…` or `table…` are a model's own.
 
+    A number among the examples stands for any number wherever it comes up.
     None for one that this torch cannot run.
     """
     examples = list(pattern.examples())
     names = list(inspect.signature(spelling).parameters)[: len(examples)]
     recorder = _Recorder()
-    numbers: dict[Any, str] = {}
+    numbers = {e: f"number{i}" for i, e in enumerate(examples) if isinstance(e, int | float)}
     for name, example in zip(names, examples, strict=False):
         if isinstance(example, torch.Tensor):
             recorder.parameter(name, example)

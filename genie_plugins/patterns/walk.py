@@ -17,15 +17,20 @@ def numbers(size: Iterable[Any]) -> tuple[int, ...]:
     return tuple(s if isinstance(s, int) else s.meta.get("example", 0) for s in size)
 
 
-def cone(ends: Iterable[Step], stop: Callable[[Step], bool], most: int = 1000) -> set[Step]:
-    """Steps that results depend on, ends included; not past those where `stop` says so."""
+def cone(
+    ends: Iterable[Step], stop: Callable[[Step], bool], most: int = 1000, *, extras: bool = True
+) -> set[Step]:
+    """Steps that results depend on, ends included; not past those where `stop` says so.
+
+    Without `extras`, not by biases and masks.
+    """
     seen: set[Step] = set()
     todo = list(ends)
     while todo and len(seen) < most:
         step = todo.pop()
         if step not in seen and not stop(step):
             seen.add(step)
-            todo += step.inputs
+            todo += step.inputs if extras else step.operands
     return seen
 
 
@@ -35,11 +40,13 @@ def names(end: Step, most: int = 20) -> set[str]:
 
 
 def between(start: Step, end: Step) -> set[Step]:
-    """Steps that compute `end`, `end` included, since `start`: without parameters and constants."""
-    first = start.index
-    return cone(
-        [end], lambda s: s is start or s.static or s.name == "leaf" or s.index <= first, 4000
-    )
+    """Steps that compute `end`, `end` included, since `start`: not parameters, constants, masks."""
+    begin = start.index
+
+    def stop(step: Step) -> bool:
+        return step is start or step.static or step.name == "leaf" or step.index <= begin
+
+    return cone([end], stop, 4000, extras=False)
 
 
 def first(start: Step, wanted: Callable[[Step], bool], through: set[str]) -> Step | None:

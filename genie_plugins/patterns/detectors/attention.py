@@ -21,6 +21,8 @@ _BESIDE |= {"index_copy", "index_put", "_index_put_impl", "scatter", "slice_scat
 _BESIDE |= {"rms_norm", "index", "index_select", "item", "act", "conv"}
 _APPENDS = {"cat", "index_copy", "index_put", "_index_put_impl", "update", "scatter"}
 _APPENDS |= {"slice_scatter"}
+_SLOPES = {"pow", "exp2", "exp", "reciprocal", "mul"}
+_PLACES = {"arange", "cumsum"}
 _ANDS = {"bitwise_and", "logical_and", "mul", "bitwise_or", "logical_or"}
 
 
@@ -77,10 +79,16 @@ def _is_causal(one: Found) -> bool:
     end = one.end
     if end.name == "sdpa" and end.node is not None and True in end.node.args[3:]:
         return True
-    masking = {step.name for step in _masking(one)}
-    return bool(masking & (_COMPARES | {"tril", "triu"})) or any(
-        step.name in _APPENDS for name in "kv" for step in (one.inputs[name].step,)
-    )
+    if any(_orders(step) for step in _masking(one)):
+        return True
+    return any(one.inputs[name].step.name in _APPENDS for name in "kv")
+
+
+def _orders(step: Step) -> bool:
+    """Whether it says which positions come before which."""
+    if step.name in ("tril", "triu"):
+        return True
+    return step.name in _COMPARES and any(names(o) & _PLACES for o in step.operands)
 
 
 def masks(one: Found) -> list[Step]:
@@ -174,8 +182,8 @@ def alibi(view: View, found: Families) -> Iterator[Found]:
             for step in _masking(one):
                 if step.name == "mul" and step not in seen and _is_sloped(step):
                     seen.add(step)
-                    steps = cone([step], lambda s: s.name == "leaf", 40)
-                    yield detected("alibi", {s for s in steps if s.index >= view.begin})
+                    slopes = cone(step.operands, lambda s: s.name not in _SLOPES, 12)
+                    yield detected("alibi", {step, *(s for s in slopes if s.index >= view.begin)})
 
 
 def _is_sloped(step: Step) -> bool:
@@ -183,15 +191,15 @@ def _is_sloped(step: Step) -> bool:
         return False
     for slopes, positions in (step.operands, step.operands[::-1]):
         above = names(positions)
-        if above & {"arange", "cumsum"} and not above & _COMPARES and _are_slopes(slopes):
+        if above & _PLACES and not above & _COMPARES and _are_slopes(slopes):
             return True
     return False
 
 
 def _are_slopes(step: Step) -> bool:
     if step.name == "leaf":
-        return step.static and step.size != ()
-    return bool(names(step) & {"pow", "exp2", "exp"}) and step.size != ()
+        return len(step.size) == 1
+    return bool(names(step) & {"pow", "exp2", "exp", "reciprocal"}) and step.size != ()
 
 
 # Caches --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import attrs
 
 from genie_plugins.patterns.detectors.attention import every
 from genie_plugins.patterns.found import Families, Found, detected
-from genie_plugins.patterns.walk import between, users
+from genie_plugins.patterns.walk import between, first, users
 
 if TYPE_CHECKING:
     from genie_plugins.patterns.step import Step
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _FEED_FORWARD = ("mlp", "gated_mlp", "moe_routing")
 _LONGEST = 200
 """How many steps a block may have before the program that it ends in."""
+_BESIDE = {"cat", "mul", "add", "neg", "update", "index_copy", "index_put"}
 _NORMS = ("layer_norm", "rms_norm")
 
 
@@ -37,6 +38,10 @@ class _Sum:
 
 def blocks(view: View, found: Families) -> Iterator[Found]:
     """Attention and MLP, each with a norm and a residual sum, one behind the other or beside."""
+    for step in view.steps:
+        if step.name == "_transformer_encoder_layer_fwd":
+            links = {"start": step.operands[0], "end": step}
+            yield detected("transformer_block", [step], links=links, causal=False, cross=False)
     sums = _sums(found, view.begin)
     if not sums:
         return
@@ -170,9 +175,14 @@ def encoder_decoders(view: View, found: Families) -> Iterator[Found]:
 
 
 def _feeds(encoder: list[Found], decoder: list[Found]) -> bool:
-    """Whether keys of the decoder's cross-attention come from the encoder's last block."""
-    end = encoder[-1].links["end"]
+    """Whether keys of the decoder's cross-attention are made of the encoder's result, by itself.
+
+    Later tokens of a generation have them from before.
+    """
+    begin, last = decoder[0].links["start"].index, encoder[-1]
     for part in decoder[0].parts:
         if part.pattern.name == "cross_attention":
-            return end in between(encoder[-1].links["start"], part.inputs["k"].step)
+            key = first(part.inputs["k"].step, lambda s: s.name == "linear", _BESIDE)
+            if key is not None and key.index > begin:
+                return last.links["end"] in between(last.links["start"], key)
     return False

@@ -109,12 +109,22 @@ def _decay(step: Step) -> Step | None:
     return None
 
 
+def _read_off(state: Step) -> set[Step]:
+    """The products of a state that are summed, however that is written."""
+    found = {user for user in state.users if user.name in ("matmul", "sum")}
+    for user in state.users:
+        if user.name == "mul":
+            sums = {one for one in user.users if one.name == "sum"}
+            found |= {user, *sums} if sums else sums
+    return found
+
+
 def _scan(decay: Step, states: list[Step]) -> set[Step]:
     """All that a scan's states are computed by, and what is read off them."""
     steps = {decay, *states}
     for state in states:
         steps |= {o for o in state.operands if o.name == "mul"}
-        steps |= {u for u in state.users if u.name in ("matmul", "sum")}
+        steps |= _read_off(state)
     inner = {o for step in steps for o in step.operands if o.name == "mul"}
     more = cone(inner, lambda s: s.name != "mul", 12)
     return steps | inner | more

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+import torch.fx
 from typing import TYPE_CHECKING
 
 from genie_plugins.patterns.found import Families, Found, detected
@@ -11,6 +13,8 @@ from genie_plugins.patterns.walk import between, first, numbers
 
 if TYPE_CHECKING:
     from genie_plugins.patterns.view import View
+
+Node = torch.fx.Node
 
 _UPSAMPLES = ("upsample_", "_upsample", "pixel_shuffle", "max_unpool")
 _POOLS = (
@@ -28,6 +32,21 @@ def patches(view: View, found: Families) -> Iterator[Found]:
     for step in view.steps:
         if step.name == "conv" and _cuts(step) and _is_sequence(step):
             yield detected("patch_embedding", [step])
+        elif step.name == "linear" and _is_of_patches(step.values[0]):
+            yield detected("patch_embedding", [step])
+
+
+def _is_of_patches(value: Value) -> bool:
+    """Whether an image was copied in the order of patches: with more dimensions than it has."""
+    if not _is_picture(value.step):
+        return False
+    sources = [node.args[0] for node in value.trail if node.args]
+    sizes = [n.meta["geometry"].size for n in sources if isinstance(n, Node) and "slot" in n.meta]
+    return any(len(size) > len(value.step.size) for size in sizes)
+
+
+def _is_picture(step: Step) -> bool:
+    return step.name == "leaf" and len(step.size) == 4 and numbers(step.size)[1] in (1, 3, 4)
 
 
 def _cuts(step: Step) -> bool:

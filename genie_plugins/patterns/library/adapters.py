@@ -17,7 +17,7 @@ Spelling = Callable[..., T]
 def patterns() -> list[Pattern]:
     """LoRA and quantized linear maps."""
     quantized: list[Spelling] = [_dequantized, _shifted, _scaled_after]
-    lora: list[Spelling] = [_lora, _lora_unscaled]
+    lora: list[Spelling] = [_lora, _lora_scaled_inside, _lora_scaled_before, _lora_unscaled]
     return [
         Pattern("lora", lora, _ranks, _is_low),
         Pattern("quantized_linear", quantized, _integers, _has_integers),
@@ -30,6 +30,14 @@ def _ranks() -> tuple[object, ...]:
 
 def _lora(x: T, weight: T, weight_a: T, weight_b: T, scale: float) -> T:
     return F.linear(x, weight) + F.linear(F.linear(x, weight_a), weight_b) * scale
+
+
+def _lora_scaled_inside(x: T, weight: T, weight_a: T, weight_b: T, scale: float) -> T:
+    return F.linear(x, weight) + F.linear(F.linear(x, weight_a) * scale, weight_b)
+
+
+def _lora_scaled_before(x: T, weight: T, weight_a: T, weight_b: T, scale: float) -> T:
+    return F.linear(x, weight) + F.linear(F.linear(x * scale, weight_a), weight_b)
 
 
 def _lora_unscaled(x: T, weight: T, weight_a: T, weight_b: T) -> T:

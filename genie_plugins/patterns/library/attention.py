@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
 
-from genie_core import Pattern
+from genie_core import Match, Pattern
 
 T = torch.Tensor
 
@@ -16,10 +16,11 @@ def patterns() -> list[Pattern]:
     """Attention and RoPE."""
     products: list[Callable[..., T]]
     products = [_fused, _both_scaled, _query_scaled, _key_scaled, _manual]
-    ropes: list[Callable[..., T]] = [_rotated_half, _rotated_pairs, _halves, _pairs, _complex]
+    ropes: list[Callable[..., T]] = [_rotated_half, _rotated_pairs, _halves, _pairs]
     return [
         Pattern("attention", products, _heads),
         Pattern("rope", ropes, _rotation),
+        Pattern("rope", [_complex], _complex_rotation, _turns),
     ]
 
 
@@ -77,6 +78,14 @@ def _pairs(x: T, cos: T, sin: T) -> T:
     return torch.stack([left * cos - right * sin, left * sin + right * cos], -1).flatten(-2)
 
 
-def _complex(x: T, cos: T) -> T:
-    turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.complex(cos, cos)[..., :2]
-    return torch.view_as_real(turned).flatten(-2)
+def _complex_rotation() -> tuple[object, ...]:
+    return torch.empty(2, 2, 3, 4), torch.empty(3, 2, dtype=torch.complex64)
+
+
+def _complex(x: T, turn: T) -> T:
+    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turn).flatten(-2)
+
+
+def _turns(match: Match) -> bool:
+    """Whether pairs of features are multiplied as complex numbers."""
+    return all(match.inputs[name].meta["geometry"].dtype.is_complex for name in ("x", "turn"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.fx
 import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
@@ -13,11 +15,16 @@ T = torch.Tensor
 
 def patterns() -> list[Pattern]:
     """Lookups, their interaction, cross-entropy."""
+    losses: list[Callable[..., T]]
+    losses = [_cross_entropy, _gathered, _indexed, _smooth, _log_of_sum, _log_of_softmax]
     return [
         Pattern("embedding", [_embedding], _lookup),
+        Pattern("embedding", [_chosen], _lookup, _of_weights),
         Pattern("embedding_bag", [_bag], _lookup),
+        Pattern("embedding_bag", [_bag_by_sum, _bag_by_mean], _lookup, _over_the_bag),
         Pattern("feature_interaction", [_dot, _dot_indexed], _features, _of_itself),
-        Pattern("softmax_cross_entropy", [_cross_entropy, _gathered, _indexed, _smooth], _loss),
+        Pattern("feature_interaction", [_squares_halved, _squares], _features, _of_itself),
+        Pattern("softmax_cross_entropy", losses, _loss),
     ]
 
 
@@ -27,6 +34,34 @@ def _lookup() -> tuple[object, ...]:
 
 def _embedding(table: T, index: T) -> T:
     return F.embedding(index, table)
+
+
+def _chosen(table: T, index: T) -> T:
+    return table[index]
+
+
+def _of_weights(match: Match) -> bool:
+    """Whether rows of a parameter are chosen."""
+    table = match.inputs["table"]
+    base = table.args[0] if table.args else table
+    known = base.meta.get("genie") if isinstance(base, torch.fx.Node) else None
+    return known is not None and known.role == "weight" and len(table.meta["geometry"].size) == 2
+
+
+def _bag_by_sum(table: T, index: T) -> T:
+    return F.embedding(index, table).sum(1)
+
+
+def _bag_by_mean(table: T, index: T) -> T:
+    return F.embedding(index, table).mean(1)
+
+
+def _over_the_bag(match: Match) -> bool:
+    """Whether what is added up are a bag's rows: the dimension before the features."""
+    found = match.nodes[-1]
+    dims = found.args[1] if len(found.args) > 1 else None
+    given = found.args[0].meta["geometry"].size  # type: ignore[union-attr]
+    return len(given) == 3 and dims in ([1], [-2])
 
 
 def _bag(table: T, index: T) -> T:
@@ -49,9 +84,17 @@ def _dot_indexed(x: T) -> T:
 def _of_itself(match: Match) -> bool:
     """Whether feature vectors that were put side by side are multiplied with each other."""
     node = match.inputs["x"]
-    base = node if "op" in node.meta else node.args[0]
+    base = node if "op" in node.meta or not node.args else node.args[0]
     name: str = base.meta.get("op", "") if isinstance(base, torch.fx.Node) else ""
     return name.startswith(("aten::cat", "aten::stack"))
+
+
+def _squares(x: T) -> T:
+    return x.sum(1).square() - x.square().sum(1)
+
+
+def _squares_halved(x: T) -> T:
+    return (x.sum(1).square() - x.square().sum(1)) * 0.5
 
 
 def _loss() -> tuple[object, ...]:
@@ -63,12 +106,20 @@ def _cross_entropy(logits: T, target: T) -> T:
 
 
 def _gathered(logits: T, target: T) -> T:
-    return -F.log_softmax(logits, -1).gather(-1, target[:, None]).squeeze(-1).mean()
+    return -F.log_softmax(logits, -1).gather(-1, target[:, None]).squeeze(-1)
 
 
 def _indexed(logits: T, target: T) -> T:
-    return -F.log_softmax(logits, -1)[torch.arange(3), target].mean()
+    return -F.log_softmax(logits, -1)[torch.arange(3), target]
 
 
 def _smooth(logits: T, target: T) -> T:
-    return -(F.log_softmax(logits, -1) * F.one_hot(target, 5)).sum(-1).mean()
+    return (F.log_softmax(logits, -1) * F.one_hot(target, 5)).sum(-1)
+
+
+def _log_of_sum(logits: T, target: T) -> T:
+    return (logits.logsumexp(-1) - logits.gather(-1, target[:, None]).squeeze(-1))
+
+
+def _log_of_softmax(logits: T, target: T) -> T:
+    return -logits.softmax(-1).gather(-1, target[:, None]).log()

@@ -14,7 +14,7 @@ T = torch.Tensor
 
 def patterns() -> list[Pattern]:
     """MLP and gated MLP."""
-    gates: list[Callable[..., T]] = [_gated, _fused_gates, _glu, _sigmoid_gated, _sigmoid_fused]
+    gates: list[Callable[..., T]] = [_gated, _glu, _sigmoid_gated]
     return [
         Pattern("gated_mlp", gates, _gate_examples),
         Pattern("mlp", [_mlp], _examples),
@@ -52,19 +52,9 @@ def _gated(x: T, weight_gate: T, weight_up: T, weight_out: T) -> T:
     return F.linear(F.silu(F.linear(x, weight_gate)) * F.linear(x, weight_up), weight_out)
 
 
-def _fused_gates(x: T, weight_gate: T, weight_out: T) -> T:
-    gate, up = F.linear(x, weight_gate).chunk(2, -1)
-    return F.linear(F.silu(gate) * up, weight_out.new_empty(4, 3))
-
-
-def _glu(x: T, weight_gate: T, weight_out: T) -> T:
-    return F.linear(F.glu(F.linear(x, weight_gate)), weight_out.new_empty(4, 3))
+def _glu(x: T, weight_gate: T, _: T, weight_out: T) -> T:
+    return F.linear(F.glu(F.linear(x, weight_gate)), weight_out[:, :3])
 
 
 def _sigmoid_gated(x: T, weight_gate: T, weight_up: T, weight_out: T) -> T:
     return F.linear(torch.sigmoid(F.linear(x, weight_gate)) * F.linear(x, weight_up), weight_out)
-
-
-def _sigmoid_fused(x: T, weight_gate: T, weight_out: T) -> T:
-    gate, up = F.linear(x, weight_gate).chunk(2, -1)
-    return F.linear(torch.sigmoid(gate) * up, weight_out.new_empty(4, 3))

@@ -12,11 +12,13 @@ from genie_core import Match, Pattern
 T = torch.Tensor
 Spelling = Callable[..., T]
 
+_ROOT = 0.0321
+
 
 def patterns() -> list[Pattern]:
     """The norms."""
     layer = [_centered, _twice_centered, _variance, _deviation]
-    rms = [_mean_square, _root_plus, _clamped, _normalized]
+    rms = [_mean_square, _root_plus, _clamped, _normalized, _by_length, _by_length_plus]
     return [
         Pattern("layer_norm", [_layer_norm, *map(_affine, layer), *layer], _layer, _over_features),
         Pattern(
@@ -33,7 +35,7 @@ def _layer() -> tuple[object, ...]:
 
 
 def _rms() -> tuple[object, ...]:
-    return torch.empty(2, 3, 4), 0.0123, torch.empty(4)
+    return torch.empty(2, 3, 4), 0.0123, torch.empty(4), _ROOT
 
 
 def _over_features(match: Match) -> bool:
@@ -98,7 +100,15 @@ def _clamped(x: T, eps: float) -> T:
 
 
 def _normalized(x: T, eps: float) -> T:
-    return F.normalize(x, dim=-1, eps=eps) * 2.5
+    return F.normalize(x, dim=-1, eps=eps) * _ROOT
+
+
+def _by_length(x: T, eps: float) -> T:
+    return x / (x.norm(dim=-1, keepdim=True) * eps)
+
+
+def _by_length_plus(x: T, eps: float) -> T:
+    return x / (x.norm(dim=-1, keepdim=True) * _ROOT + eps)
 
 
 def _scaled(form: Spelling) -> Spelling:

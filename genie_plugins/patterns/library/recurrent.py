@@ -11,13 +11,17 @@ import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
 from genie_core import Match, Pattern
 
 T = torch.Tensor
+Mix = Callable[[T, T, T], T]
 
 
 def patterns() -> list[Pattern]:
     """LSTM, GRU and vanilla cells."""
     return [
-        Pattern("lstm_cell", [_lstm(_sum), _lstm(_both), _lstm_split], _lstm_examples),
-        Pattern("gru_cell", [*_grus(_blend), *_grus(_mix), *_grus(_mix_back)], _gru_examples),
+        Pattern("lstm_cell", [_lstm(_sum)], _lstm_examples),
+        Pattern("lstm_cell", [_split_lstm], _split_lstm_examples),
+        Pattern("lstm_cell", [_joined_lstm], _joined_lstm_examples),
+        Pattern("gru_cell", [*map(_outer_gru, _MIXES), *map(_inner_gru, _MIXES)], _gru_examples),
+        Pattern("gru_cell", [*map(_joined_gru, _MIXES)], _joined_gru_examples),
         Pattern("rnn_cell", [_rnn, _rnn_relu], _rnn_examples, _is_recurrent),
     ]
 
@@ -26,21 +30,21 @@ def _sum(x: T, h: T, weight_in: T, weight_hidden: T) -> T:
     return F.linear(x, weight_in) + F.linear(h, weight_hidden)
 
 
-def _both(x: T, h: T, weight_in: T, weight_hidden: T) -> T:
-    return F.linear(torch.cat([x, h], -1), torch.cat([weight_in, weight_hidden], -1))
-
-
 # LSTM ----------------------------------------------------------------------------------------
 
 
 def _lstm_examples() -> tuple[object, ...]:
-    return (
-        torch.empty(2, 3),
-        torch.empty(2, 4),
-        torch.empty(2, 4),
-        torch.empty(16, 3),
-        torch.empty(16, 4),
-    )
+    states = (torch.empty(2, 3), torch.empty(2, 4), torch.empty(2, 4))
+    return *states, torch.empty(16, 3), torch.empty(16, 4)
+
+
+def _split_lstm_examples() -> tuple[object, ...]:
+    inputs = [torch.empty(4, 3) for _ in range(4)]
+    return *_lstm_examples()[:3], *inputs, *(torch.empty(4, 4) for _ in range(4))
+
+
+def _joined_lstm_examples() -> tuple[object, ...]:
+    return *_lstm_examples()[:3], *(torch.empty(4, 7) for _ in range(4))
 
 
 def _lstm(gates: Callable[..., T]) -> Callable[..., tuple[T, T]]:
@@ -55,16 +59,33 @@ def _lstm_step(c: T, i: T, f: T, g: T, o: T) -> tuple[T, T]:
     return torch.sigmoid(o) * torch.tanh(new), new
 
 
-def _lstm_split(x: T, h: T, c: T, weight_in: T, weight_hidden: T) -> tuple[T, T]:
-    pairs = zip(weight_in.chunk(4), weight_hidden.chunk(4), strict=True)
+def _split_lstm(
+    x: T, h: T, c: T,
+    weight_0: T, weight_1: T, weight_2: T, weight_3: T,
+    weight_4: T, weight_5: T, weight_6: T, weight_7: T,
+) -> tuple[T, T]:  # fmt: skip
+    pairs = ((weight_0, weight_4), (weight_1, weight_5), (weight_2, weight_6), (weight_3, weight_7))
     return _lstm_step(c, *[F.linear(x, a) + F.linear(h, b) for a, b in pairs])
+
+
+def _joined_lstm(
+    x: T, h: T, c: T, weight_0: T, weight_1: T, weight_2: T, weight_3: T
+) -> tuple[T, T]:
+    both = torch.cat([x, h], -1)
+    weights = (weight_0, weight_1, weight_2, weight_3)
+    return _lstm_step(c, *[F.linear(both, weight) for weight in weights])
 
 
 # GRU -----------------------------------------------------------------------------------------
 
 
 def _gru_examples() -> tuple[object, ...]:
-    return torch.empty(2, 3), torch.empty(2, 4), torch.empty(12, 3), torch.empty(12, 4)
+    inputs = [torch.empty(4, 3) for _ in range(3)]
+    return torch.empty(2, 3), torch.empty(2, 4), *inputs, *(torch.empty(4, 4) for _ in range(3))
+
+
+def _joined_gru_examples() -> tuple[object, ...]:
+    return torch.empty(2, 3), torch.empty(2, 4), *(torch.empty(4, 7) for _ in range(3))
 
 
 def _blend(h: T, z: T, n: T) -> T:
@@ -79,32 +100,42 @@ def _mix_back(h: T, z: T, n: T) -> T:
     return (1 - z) * h + z * n
 
 
-def _grus(mix: Callable[[T, T, T], T]) -> list[Callable[..., T]]:
-    def chunked(x: T, h: T, weight_in: T, weight_hidden: T) -> T:
-        ri, zi, ni = F.linear(x, weight_in).chunk(3, -1)
-        rh, zh, nh = F.linear(h, weight_hidden).chunk(3, -1)
-        r, z = torch.sigmoid(ri + rh), torch.sigmoid(zi + zh)
-        return mix(h, z, torch.tanh(ni + r * nh))
+_MIXES = (_blend, _mix, _mix_back)
 
-    def split(x: T, h: T, weight_in: T, weight_hidden: T) -> T:
-        a, b = weight_in.chunk(3), weight_hidden.chunk(3)
-        r = torch.sigmoid(F.linear(x, a[0]) + F.linear(h, b[0]))
-        z = torch.sigmoid(F.linear(x, a[1]) + F.linear(h, b[1]))
-        return mix(h, z, torch.tanh(F.linear(x, a[2]) + r * F.linear(h, b[2])))
 
-    def inner(x: T, h: T, weight_in: T, weight_hidden: T) -> T:
-        a, b = weight_in.chunk(3), weight_hidden.chunk(3)
-        r = torch.sigmoid(F.linear(x, a[0]) + F.linear(h, b[0]))
-        z = torch.sigmoid(F.linear(x, a[1]) + F.linear(h, b[1]))
-        return mix(h, z, torch.tanh(F.linear(x, a[2]) + F.linear(r * h, b[2])))
+def _outer_gru(mix: Mix) -> Callable[..., T]:
+    """The gate is behind the product, as cuDNN has it. Products of all gates may be one."""
 
-    def joined(x: T, h: T, weight_in: T, weight_hidden: T) -> T:
-        whole = torch.cat([weight_in, weight_hidden], -1).chunk(3)
+    def cell(
+        x: T, h: T, weight_0: T, weight_1: T, weight_2: T, weight_3: T, weight_4: T, weight_5: T
+    ) -> T:
+        r = torch.sigmoid(F.linear(x, weight_0) + F.linear(h, weight_3))
+        z = torch.sigmoid(F.linear(x, weight_1) + F.linear(h, weight_4))
+        return mix(h, z, torch.tanh(F.linear(x, weight_2) + r * F.linear(h, weight_5)))
+
+    return cell
+
+
+def _inner_gru(mix: Mix) -> Callable[..., T]:
+    """The gate is before the product, as in its paper."""
+
+    def cell(
+        x: T, h: T, weight_0: T, weight_1: T, weight_2: T, weight_3: T, weight_4: T, weight_5: T
+    ) -> T:
+        r = torch.sigmoid(F.linear(x, weight_0) + F.linear(h, weight_3))
+        z = torch.sigmoid(F.linear(x, weight_1) + F.linear(h, weight_4))
+        return mix(h, z, torch.tanh(F.linear(x, weight_2) + F.linear(r * h, weight_5)))
+
+    return cell
+
+
+def _joined_gru(mix: Mix) -> Callable[..., T]:
+    def cell(x: T, h: T, weight_0: T, weight_1: T, weight_2: T) -> T:
         both = torch.cat([x, h], -1)
-        r, z = torch.sigmoid(F.linear(both, whole[0])), torch.sigmoid(F.linear(both, whole[1]))
-        return mix(h, z, torch.tanh(F.linear(torch.cat([x, r * h], -1), whole[2])))
+        r, z = torch.sigmoid(F.linear(both, weight_0)), torch.sigmoid(F.linear(both, weight_1))
+        return mix(h, z, torch.tanh(F.linear(torch.cat([x, r * h], -1), weight_2)))
 
-    return [chunked, split, inner, joined]
+    return cell
 
 
 # Vanilla -------------------------------------------------------------------------------------
