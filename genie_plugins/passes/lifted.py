@@ -32,8 +32,6 @@ class Lifted:
         one = self._as_it_is(geometry)
         if one == geometry:
             return one, one
-        if isinstance(geometry.offset, Node):
-            raise Unsuitable("where one of its tensors starts varies")
         size = tuple(self._other(n) for n in geometry.size)
         stride = tuple(_restrided(one, size))
         for told, was, might in zip(geometry.stride, one.stride, stride, strict=True):
@@ -41,7 +39,7 @@ class Lifted:
                 self._note(told, was, might)
             elif was != might:
                 raise Unsuitable("how one of its tensors lies does not follow from its size")
-        return one, Geometry(one.dtype, size, stride, one.offset)
+        return one, Geometry(one.dtype, size, stride, self._other(geometry.offset))
 
     def merged(self, one: Any, other: Any) -> Any:
         """What is said in both traces, lifted numbers in their places."""

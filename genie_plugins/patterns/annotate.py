@@ -36,8 +36,8 @@ def write(view: View, found: Families) -> None:
     ends: dict[Node, list[Match]] = {}
     for name, ones in found.items():
         for one in ones:
-            if not one.steps or one.steps[0].index >= view.begin:
-                match = one.match(view.order)
+            match = one.since(view.begin, view.order)
+            if match is not None:
                 ends.setdefault(match.nodes[-1], []).append(read(match) or match)
             _label(view, name, one, changed)
     for node, matches in ends.items():

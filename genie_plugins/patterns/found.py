@@ -43,6 +43,15 @@ class Found:
         """The step that comes last."""
         return self.steps[-1]
 
+    def since(self, begin: int, order: dict[Node, int]) -> Match | None:
+        """What steps from `begin` on are of it: all, the later parts of a loop, or nothing."""
+        if not self.steps or self.steps[0].index >= begin:
+            return self.match(order)
+        parts = [part for part in self.parts if part.steps and part.steps[0].index >= begin]
+        if self.pattern.name != "cell_loop" or len(parts) < 2:
+            return None
+        return detected("cell_loop", [], parts=parts).match(order)
+
     def match(self, order: dict[Node, int]) -> Match:
         """What everybody sees of it."""
         if self._match is None:

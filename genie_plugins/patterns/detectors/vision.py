@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch.fx
-from typing import TYPE_CHECKING
 
 from genie_plugins.patterns.found import Families, Found, detected
 from genie_plugins.patterns.step import Step, Value
@@ -30,9 +30,9 @@ _POOLS = (
 def patches(view: View, found: Families) -> Iterator[Found]:
     """Convolutions that cut an image into patches, whose results are read as a sequence."""
     for step in view.steps:
-        if step.name == "conv" and _cuts(step) and _is_sequence(step):
-            yield detected("patch_embedding", [step])
-        elif step.name == "linear" and _is_of_patches(step.values[0]):
+        if (step.name == "conv" and _cuts(step) and _is_sequence(step)) or (
+            step.name == "linear" and _is_of_patches(step.values[0])
+        ):
             yield detected("patch_embedding", [step])
 
 

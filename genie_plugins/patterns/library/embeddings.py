@@ -118,7 +118,7 @@ def _smooth(logits: T, target: T) -> T:
 
 
 def _log_of_sum(logits: T, target: T) -> T:
-    return (logits.logsumexp(-1) - logits.gather(-1, target[:, None]).squeeze(-1))
+    return logits.logsumexp(-1) - logits.gather(-1, target[:, None]).squeeze(-1)
 
 
 def _log_of_softmax(logits: T, target: T) -> T:
