@@ -6,8 +6,8 @@ namespace genie {
 namespace {
 
 constexpr size_t kHeavyMin = 10;
-constexpr size_t kFlushMin = 64;
-constexpr size_t kFlushMax = 512;
+constexpr size_t kFlushMin = 256;
+constexpr size_t kFlushMax = 1024;
 
 uint64_t op_identity(const Signature& signature) {
   return signature.op != nullptr ? signature.op->identity : signature.structure[0];

@@ -104,11 +104,13 @@ def _normalized(x: T, eps: float) -> T:
 
 
 def _by_length(x: T, eps: float) -> T:
-    return x / (x.norm(dim=-1, keepdim=True) * eps)
+    length: T = x.norm(dim=-1, keepdim=True)
+    return x / (length * eps)
 
 
 def _by_length_plus(x: T, eps: float) -> T:
-    return x / (x.norm(dim=-1, keepdim=True) * _ROOT + eps)
+    length: T = x.norm(dim=-1, keepdim=True)
+    return x / (length * _ROOT + eps)
 
 
 def _scaled(form: Spelling) -> Spelling:
