@@ -52,7 +52,7 @@ def _workloads() -> list[Workload]:
             "decode with a growing KV cache, 2,048 tokens, batch 4", 1.5, _decode, repeats=False
         ),
         Workload("six depthwise separable convolutions with batch norm, eval", 1.1, _convolutions),
-        Workload("LSTM cells, 64 steps of 128, batch 16", 2.0, _cells),
+        Workload("LSTM cells, 64 steps of 64, batch 8", 2.0, _cells),
     ]
 
 
@@ -240,11 +240,11 @@ def _convolutions(device: torch.device) -> Step:
 
 def _cells(device: torch.device) -> Step:
     torch.manual_seed(0)
-    cell = nn.LSTMCell(128, 128).to(device)
-    inputs = torch.randn(64, 16, 128).to(device)
+    cell = nn.LSTMCell(64, 64).to(device)
+    inputs = torch.randn(64, 8, 64).to(device)
 
     def step() -> object:
-        hidden = cell_state = torch.zeros(16, 128, device=device)
+        hidden = cell_state = torch.zeros(8, 64, device=device)
         for each in inputs:
             hidden, cell_state = cell(each, (hidden, cell_state))
         return hidden.cpu()
