@@ -62,8 +62,12 @@ inline constexpr auto nullopt = c10::nullopt;
 // Before 2.2 the CPU's flash attention is the overload that CUDA has, ints among its results.
 #define GENIE_SDP_SHARED_FLASH (GENIE_TORCH < 202)
 
-// torch.func's wrappers hide that a tensor is PrivateUse1's in 2.1: composite ops get AutogradOther's key.
-#define GENIE_FUNC_HIDES_KEY (GENIE_TORCH < 206)
+// torch.func's wrappers hide that a tensor is PrivateUse1's in 2.1 and 2.6, no longer in 2.13: composite
+// ops get AutogradOther's key.
+#define GENIE_FUNC_HIDES_KEY (GENIE_TORCH < 213)
+
+// torch.accelerator.device_count asks the guard in 2.6, the device's module in 2.13.
+#define GENIE_COUNTS_BY_GUARD (GENIE_TORCH >= 206 && GENIE_TORCH < 213)
 
 // Compressed sparse layouts have a dispatch key for each backend since 2.4 or so.
 #define GENIE_SPARSE_CSR_KEY (GENIE_TORCH >= 206)

@@ -61,19 +61,24 @@ bool has_compatible_shallow_copy_type(const at::Tensor& self, const at::Tensor& 
   return is_plain(self) && is_plain(from);
 }
 
+void implement_composites(torch::Library& m) {
+  m.impl("dropout", TORCH_FN(dropout));
+  m.impl("_thnn_fused_lstm_cell", TORCH_FN(lstm_cell));
+  m.impl("_thnn_fused_gru_cell", TORCH_FN(gru_cell));
+}
+
 }  // namespace
 }  // namespace genie
 
 TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, m) {
-  m.impl("dropout", TORCH_FN(genie::dropout));
-  m.impl("_thnn_fused_lstm_cell", TORCH_FN(genie::lstm_cell));
-  m.impl("_thnn_fused_gru_cell", TORCH_FN(genie::gru_cell));
+  genie::implement_composites(m);
   m.impl("_has_compatible_shallow_copy_type", TORCH_FN(genie::has_compatible_shallow_copy_type));
 }
+#if GENIE_FUNC_HIDES_KEY
+TORCH_LIBRARY_IMPL(aten, AutogradOther, m) { genie::implement_composites(m); }
+#endif
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("dropout", TORCH_FN(genie::dropout));
-  m.impl("_thnn_fused_lstm_cell", TORCH_FN(genie::lstm_cell));
-  m.impl("_thnn_fused_gru_cell", TORCH_FN(genie::gru_cell));
+  genie::implement_composites(m);
   m.impl("_has_compatible_shallow_copy_type", TORCH_FN(genie::has_compatible_shallow_copy_type));
 }

@@ -2,6 +2,7 @@
 
 #include "strides.h"
 
+#include <ATen/OpMathType.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 
 #include <algorithm>
@@ -123,6 +124,14 @@ bool correct(const OpInfo& info, const std::vector<MetaOperand>& operands, Optio
   return strides.has_value();
 }
 
+// 2.6's meta kernel promises a float logsumexp whatever the query is; the kernel computes in at least float.
+void correct_dtypes(const OpInfo& info, Signature& signature) {
+  if (info.name != "aten::_scaled_dot_product_flash_attention_for_cpu") return;
+  auto& logsumexp = signature.outputs.at(1);
+  logsumexp.geometry.dtype = at::toOpMathType(signature.outputs[0].geometry.dtype);
+  logsumexp.nbytes = extent_of(logsumexp.geometry);
+}
+
 // Kernels lay out a tensor without elements as it comes, and their meta kernels otherwise.
 bool is_arbitrary(const OutputSpec& spec) {
   const auto& size = spec.geometry.size;
@@ -160,6 +169,7 @@ std::unique_ptr<Signature> infer_with_meta(OpInfo& info, const torch::jit::Stack
       for (const auto& tensor : list) signature->outputs.push_back(describe(tensor, call));
     }
   }
+  correct_dtypes(info, *signature);
   bool sure = operands.empty();
   if (signature->outputs.size() == 1 && signature->outputs[0].kind == OutputSpec::New) {
     sure = correct(info, operands, format, signature->outputs[0]) || sure;

@@ -107,6 +107,15 @@ def test_dropout(p: float, train: bool, device: torch.device) -> None:
     same(work, device)
 
 
+def test_dropout_in_a_function_transform(device: torch.device) -> None:
+    def work(where: torch.device) -> Any:
+        torch.manual_seed(3)
+        x = torch.arange(1.0, 65.0, device=where)
+        return torch.func.grad(lambda t: functional.dropout(t, 0.4, True).square().sum())(x)
+
+    same(work, device)
+
+
 def test_one_program_serves_every_probability(device: torch.device) -> None:
     x = torch.ones(64, device=device)
     for step in range(1, 8):
