@@ -45,17 +45,24 @@ FORK_BEFORE = """
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
 LOADER = """
+    import inspect
     import torch
-    from torch.utils.data import DataLoader, TensorDataset
+    from torch.utils.data import DataLoader, TensorDataset, dataloader
+
+    # 2.6's loader pins for CUDA unless it is told the device; 2.13's asks torch.accelerator.
+    ASKS = "torch.accelerator" in inspect.getsource(dataloader)
+    PINNED = {} if ASKS else {"pin_memory_device": "remote_accelerator"}
+    OLD = not hasattr(torch, "Event")  # before 2.4: CUDA's only
 
     def main(how):
         device = torch.device("remote_accelerator")
         weight = torch.ones(4, device=device)
         data = TensorDataset(torch.arange(32.0).reshape(8, 4))
-        loader = DataLoader(data, 2, num_workers=2, pin_memory=True, multiprocessing_context=how)
+        pinned = {"pin_memory": True, **({} if OLD else PINNED)}
+        loader = DataLoader(data, 2, num_workers=2, multiprocessing_context=how, **pinned)
         total = torch.zeros((), device=device)
         for (batch,) in loader:
-            assert batch.is_pinned() or not hasattr(torch, "Event")  # before 2.4: CUDA's only
+            assert batch.is_pinned() or OLD
             total += (batch.to(device, non_blocking=True) * weight).sum()
         print(total.item())
 
