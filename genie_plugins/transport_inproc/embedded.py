@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genie_core.contracts import Executor
     from genie_core.settings import Settings
 
-STOP_SECONDS = 60.0
+STOP_SECONDS = 60
 _open: weakref.WeakSet[InprocChannel] = weakref.WeakSet()
 
 
@@ -69,9 +69,14 @@ def _serve(executor: Executor, channel: InprocChannel) -> None:
 
 
 def _join(thread: threading.Thread) -> None:
-    # A thread inside native code while the interpreter goes away would take the process with it.
-    if thread is not threading.current_thread():
-        thread.join(STOP_SECONDS)
+    # Native code that is left running may crash in what the end of the process tears down. Waited
+    # for in steps, of which a machine that stands still for a while uses up one.
+    if thread is threading.current_thread():
+        return
+    for _ in range(STOP_SECONDS):
+        thread.join(1.0)
+        if not thread.is_alive():
+            return
 
 
 @atexit.register

@@ -5,6 +5,7 @@
 #include "core/modes.h"
 #include "core/recorder.h"
 #include "device/attach.h"
+#include "gil.h"
 #include "kernels/meta.h"
 #include "kernels/ops.h"
 #include "leave.h"
@@ -63,7 +64,7 @@ struct OpCall {
   py::object infer_meta() const {
     auto specs = std::make_shared<Specs>();
     {
-      const py::gil_scoped_release release;
+      const GilRelease release;
       try {
         specs->signature = infer_with_meta(*info, arguments);
       } catch (const std::exception&) {
@@ -204,7 +205,7 @@ class PythonHost final : public Host {
 
   void lock(CoreMutex& mutex) override {
     if (Py_IsInitialized() && PyGILState_Check()) {
-      const py::gil_scoped_release release;
+      const GilRelease release;
       mutex.lock();
     } else {
       mutex.lock();
@@ -214,7 +215,7 @@ class PythonHost final : public Host {
   void pause() override {
     const auto moment = std::chrono::microseconds(20);
     if (PyGILState_Check()) {
-      const py::gil_scoped_release release;
+      const GilRelease release;
       std::this_thread::sleep_for(moment);
     } else {
       std::this_thread::sleep_for(moment);
@@ -386,8 +387,18 @@ py::list bound_values(const Sealed& sealed) {
 
 // ---- the device, for Python ------------------------------------------------------------------
 
+int count_devices() { return device_count.load(); }
+
+void register_with_torch() {
+  register_device();
+#if GENIE_COUNTS_BY_GUARD
+  // The guard counts all devices that there may be, for autograd starts a thread for each once and for all.
+  py::module_::import("torch._C").attr("_accelerator_deviceCount") = py::cpp_function(&count_devices);
+#endif
+}
+
 Optional<Sealed> seal_released(int device, bool waits, bool asks) {
-  const py::gil_scoped_release release;
+  const GilRelease release;
   return seal(device, waits, asks);
 }
 
@@ -427,16 +438,16 @@ void bind_client(py::module_& m) {
       .def_property_readonly("kept", [](const Sealed& s) { return kept_slots(*s.program); })
       .def("export_ops", [](const Sealed& s) { return ProgramReader(s).ops(); });
 
-  m.def("register_device", &register_device, "Registers the device with PyTorch; once per process.");
+  m.def("register_device", &register_with_torch, "Registers the device with PyTorch; once per process.");
   m.def("register_ops", &register_ops, "Ties PyTorch's operators to the device; at its first use.");
   m.def("settle_autograd",
         [](int64_t milliseconds) {
-          const py::gil_scoped_release release;  // threads that start need it
+          const GilRelease release;  // threads that start need it
           settle_autograd(std::chrono::milliseconds(milliseconds));
         });
   m.def("set_host", [](py::object dispatcher) {
     auto host = std::make_unique<PythonHost>(std::move(dispatcher));
-    const py::gil_scoped_release release;
+    const GilRelease release;
     set_host(std::move(host));
   });
   m.def("set_device_count", [](int count) {
@@ -446,7 +457,7 @@ void bind_client(py::module_& m) {
   m.def("set_executor_type", [](int device, const std::string& type) {
     executor_types.at(device) = static_cast<int>(c10::Device(type).type());
   });
-  m.def("device_count", [] { return device_count.load(); });
+  m.def("device_count", &count_devices);
   m.def("check_device", &check_device, "Raises for an index that is not there.");
   m.def("current_device", &current_device);
   m.def("set_current_device", &set_current_device);

@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/anomaly_mode.h>
 #include <torch/csrc/autograd/engine.h>
 
+#include <algorithm>
 #include <future>
 #include <thread>
 
@@ -51,7 +52,9 @@ void settle_autograd(std::chrono::milliseconds limit) {
     }
     promise.set_value();
   }).detach();
-  done.wait_for(limit);
+  // In steps, of which a machine that stands still for a while uses up one.
+  constexpr std::chrono::milliseconds kStep(100);
+  while (limit.count() > 0 && done.wait_for(std::min(limit, kStep)) != std::future_status::ready) limit -= kStep;
 }
 
 }  // namespace genie

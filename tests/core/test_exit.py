@@ -63,6 +63,26 @@ x = torch.ones(3, device="remote_accelerator", requires_grad=True)
 threading.Thread(target=Slow.apply(x).sum().backward, daemon=True).start()
 entered.wait()
 """
+# The executor comes back from native code while the interpreter finalizes.
+LATE = """
+import time
+import torch
+import genie_core
+from genie_plugins.transport_inproc import embedded
+
+class Late:
+    def __del__(self, sleep=time.sleep):
+        sleep(3)  # gives up the interpreter's lock
+
+embedded.STOP_SECONDS = 0
+torch.set_num_threads(1)
+x = torch.ones(1500, 1500, device="remote_accelerator")
+(x @ x)[0, 0].item()
+late = Late()
+for _ in range(70):
+    x = x @ x
+time.sleep(0.5)
+"""
 
 
 def run(script: str, **environment: str) -> None:
@@ -93,6 +113,10 @@ def test_so_does_one_whose_executor_is_another_process(shared_executor):
 @pytest.mark.parametrize("script", [ANOMALY, FORKED], ids=["anomaly", "fork"])
 def test_so_does_one_that(script):
     run(script)
+
+
+def test_an_executor_that_is_still_at_work_does_not_end_the_process():
+    run(LATE)
 
 
 def test_a_device_thread_that_hangs_does_not_keep_the_process():
