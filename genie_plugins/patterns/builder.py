@@ -97,6 +97,8 @@ class Builder:
             first = next((v for v in values if type(v) is Value), None)
             if first is not None:
                 return Value(first.step, _longer(first.trail, node), dropped=first.dropped)
+        if info.arithmetic and len(values) == 3 and values[2] == 1:
+            values = values[:2]  # alpha
         rule = RULES.get(info.name)
         if rule is not None:
             found = rule(self, info.name, values, extra, node, geometry)

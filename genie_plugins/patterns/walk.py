@@ -40,13 +40,17 @@ def names(end: Step, most: int = 20) -> set[str]:
 
 
 def between(start: Step, end: Step) -> set[Step]:
-    """Steps that compute `end`, `end` included, since `start`: not parameters, constants, masks."""
+    """Steps that compute `end`, `end` included, from `start`; without masks."""
     begin = start.index
 
     def stop(step: Step) -> bool:
         return step is start or step.static or step.name == "leaf" or step.index <= begin
 
-    return cone([end], stop, 4000, extras=False)
+    found: set[Step] = set()
+    for step in sorted(cone([end], stop, 4000, extras=False), key=lambda step: step.index):
+        if any(operand is start or operand in found for operand in step.operands):
+            found.add(step)
+    return found
 
 
 def first(start: Step, wanted: Callable[[Step], bool], through: set[str]) -> Step | None:

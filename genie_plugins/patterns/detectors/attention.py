@@ -15,6 +15,8 @@ from genie_plugins.patterns.walk import cone, first, names, numbers
 if TYPE_CHECKING:
     from genie_plugins.patterns.view import View
 
+Node = torch.fx.Node
+
 _COMPARES = {"le", "lt", "ge", "gt", "less", "less_equal", "greater", "greater_equal"}
 _BESIDE = {"add", "sub", "mul", "cat", "neg", "rsqrt", "mean", "square", "layer_norm", "update"}
 _BESIDE |= {"index_copy", "index_put", "_index_put_impl", "scatter", "slice_scatter", "matmul"}
@@ -183,7 +185,15 @@ def alibi(view: View, found: Families) -> Iterator[Found]:
                 if step.name == "mul" and step not in seen and _is_sloped(step):
                     seen.add(step)
                     slopes = cone(step.operands, lambda s: s.name not in _SLOPES, 12)
-                    yield detected("alibi", {step, *(s for s in slopes if s.index >= view.begin)})
+                    bias = detected("alibi", {step, *(s for s in slopes if s.index >= view.begin)})
+                    bias.nodes += _added(one, step)
+                    yield bias
+
+
+def _added(one: Found, bias: Step) -> tuple[Node, ...]:
+    """The op of an attention that adds a bias to its scores."""
+    reads = [(step, value) for step in one.steps for value in step.extra if value.step is bias]
+    return tuple(n for step, v in reads for n in step.nodes if v.node in n.all_input_nodes)
 
 
 def _is_sloped(step: Step) -> bool:
@@ -198,7 +208,7 @@ def _is_sloped(step: Step) -> bool:
 
 def _are_slopes(step: Step) -> bool:
     if step.name == "leaf":
-        return len(step.size) == 1
+        return sum(size != 1 for size in numbers(step.size)) == 1
     return bool(names(step) & {"pow", "exp2", "exp", "reciprocal"}) and step.size != ()
 
 

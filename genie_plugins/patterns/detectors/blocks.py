@@ -105,7 +105,7 @@ def _block(members: list[_Sum], norms: dict[Step, Found]) -> Found:
         after = [s for s in norms if norms[s].inputs["x"].step is end]
         end = after[0] if after else end
     steps = between(start, end)
-    steps |= {u for s in steps for u in s.users if u.name == "dropout"}
+    steps |= {u for s in steps - {end} for u in s.users if u.name == "dropout"}
     parts = [m.one for m in members]
     parts += [one for m in members for one in (*m.attention, *m.feed_forward)]
     causal = any(one.literals.get("causal") for m in members for one in m.attention)

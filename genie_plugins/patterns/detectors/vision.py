@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -30,23 +31,25 @@ _POOLS = (
 def patches(view: View, found: Families) -> Iterator[Found]:
     """Convolutions that cut an image into patches, whose results are read as a sequence."""
     for step in view.steps:
-        if (step.name == "conv" and _cuts(step) and _is_sequence(step)) or (
-            step.name == "linear" and _is_of_patches(step.values[0])
-        ):
+        if _is_convolved(step) or (step.name == "linear" and _is_of_patches(step.values[0])):
             yield detected("patch_embedding", [step])
 
 
+def _is_convolved(step: Step) -> bool:
+    return step.name == "conv" and _cuts(step) and _is_sequence(step)
+
+
 def _is_of_patches(value: Value) -> bool:
-    """Whether an image was copied in the order of patches: with more dimensions than it has."""
-    if not _is_picture(value.step):
+    """Whether an input was copied patch by patch: (…, channels, height, width) or with them last.
+
+    A row of what is read is then as long as a patch has values.
+    """
+    if value.step.name != "leaf" or value.step.static or value.geometry is None:
         return False
     sources = [node.args[0] for node in value.trail if node.args]
     sizes = [n.meta["geometry"].size for n in sources if isinstance(n, Node) and "slot" in n.meta]
-    return any(len(size) > len(value.step.size) for size in sizes)
-
-
-def _is_picture(step: Step) -> bool:
-    return step.name == "leaf" and len(step.size) == 4 and numbers(step.size)[1] in (1, 3, 4)
+    width = numbers(value.geometry.size)[-1]
+    return any(len(size) >= 5 and math.prod(numbers(size)[-3:]) == width for size in sizes)
 
 
 def _cuts(step: Step) -> bool:

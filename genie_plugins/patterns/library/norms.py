@@ -104,13 +104,11 @@ def _normalized(x: T, eps: float) -> T:
 
 
 def _by_length(x: T, eps: float) -> T:
-    length: T = x.norm(dim=-1, keepdim=True)
-    return x / (length * eps)
+    return x / (torch.norm(x, dim=-1, keepdim=True) * eps)
 
 
 def _by_length_plus(x: T, eps: float) -> T:
-    length: T = x.norm(dim=-1, keepdim=True)
-    return x / (length * _ROOT + eps)
+    return x / (torch.norm(x, dim=-1, keepdim=True) * _ROOT + eps)
 
 
 def _scaled(form: Spelling) -> Spelling:
