@@ -27,7 +27,8 @@ def annotate(graph: torch.fx.Graph) -> None:
     """Find patterns: `Semantics.patterns` of their ops, `meta["matches"]` where they end."""
     with memory.lock:
         view = View(graph, memory)
-        write(view, search(view, memory.found))
+        if view.steps or view.updates:
+            write(view, search(view, memory.found))
 
 
 def write(view: View, found: Families) -> None:

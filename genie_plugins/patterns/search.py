@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,28 +22,53 @@ if TYPE_CHECKING:
     from genie_plugins.patterns.view import View
 
 Node = torch.fx.Node
-Index = dict[str, list[TemplateMatcher]]
+
 
 _log = get_logger("patterns")
 
 
+class Index:
+    """Templates by the op that they end with, and by what that op's operands have to be."""
+
+    def __init__(self, patterns: Iterable[Pattern]) -> None:
+        self._by_root: dict[str, list[TemplateMatcher]] = {}
+        self._fitting: dict[tuple[str, frozenset[str]], list[TemplateMatcher]] = {}
+        for pattern in patterns:
+            for spelling in pattern.spellings:
+                self._add(pattern, spelling)
+        for matchers in self._by_root.values():
+            matchers.sort(key=lambda m: -m.template.size)
+
+    def _add(self, pattern: Pattern, spelling: Callable[..., Any]) -> None:
+        try:
+            template = trace(pattern, spelling)
+        except Exception as error:
+            _log.warning("pattern.untraced", pattern=pattern.name, reason=str(error))
+            return
+        if template is not None:
+            name = template.root.target.name  # type: ignore[union-attr]
+            self._by_root.setdefault(name, []).append(TemplateMatcher(template))
+
+    def fitting(self, step: Step) -> list[TemplateMatcher]:
+        """The templates that may end at a step, the largest first."""
+        matchers = self._by_root.get(step.name)
+        if matchers is None:
+            return _NONE
+        key = (step.name, frozenset([operand.name for operand in step.operands]))
+        found = self._fitting.get(key)
+        if found is None:
+            found = [m for m in matchers if m.template.needs <= key[1]]
+            self._fitting[key] = found
+        return found
+
+
+_NONE: list[TemplateMatcher] = []
+
+
 @lru_cache(None)
 def index() -> Index:
-    """Every plugin's templates by the op that they end with, the largest first."""
-    found: Index = {}
-    for pattern in _given():
-        for spelling in pattern.spellings:
-            try:
-                template = trace(pattern, spelling)
-            except Exception as error:
-                _log.warning("pattern.untraced", pattern=pattern.name, reason=str(error))
-                continue
-            if template is not None:
-                name = template.root.target.name  # type: ignore[union-attr]
-                found.setdefault(name, []).append(TemplateMatcher(template))
-    for matchers in found.values():
-        matchers.sort(key=lambda m: -m.template.size)
-    return found
+    """Every plugin's templates."""
+    return Index(_given())
 
 
 def _given() -> Iterable[Pattern]:
@@ -62,10 +87,8 @@ def search(view: View, known: Families) -> Families:
     candidates: Families = {}
     templates = index()
     for step in view.steps:
-        matchers = templates.get(step.name)
-        if matchers:
-            for one in _at(step, matchers, view.order):
-                candidates.setdefault(one.pattern.name, []).append(one)
+        for one in _at(step, templates.fitting(step), view.order):
+            candidates.setdefault(one.pattern.name, []).append(one)
     apart = {name: _apart(ones) for name, ones in candidates.items()}
     excited = {step for one in apart.get("squeeze_excite", ()) for step in one.steps}
     apart["mlp"] = joined([one for one in apart.get("mlp", ()) if one.end not in excited])
@@ -81,11 +104,10 @@ def search(view: View, known: Families) -> Families:
 
 def _at(step: Step, matchers: list[TemplateMatcher], order: dict[Node, int]) -> list[Found]:
     """The largest match of each family that ends at a step."""
-    names = {operand.name for operand in step.operands}
     found: dict[str, Found] = {}
     for matcher in matchers:
         template = matcher.template
-        if template.pattern.name in found or not template.needs <= names:
+        if template.pattern.name in found:
             continue
         nodes = matcher.match_at(step.fx)
         if nodes is not None:

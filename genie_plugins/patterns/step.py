@@ -54,6 +54,7 @@ class Step:
         "name",
         "node",
         "nodes",
+        "operands",
         "role",
         "slot",
         "static",
@@ -86,8 +87,9 @@ class Step:
         self.core: Step = self
         self.key: Any = None
         self.static = True
-        for value in _flat((*values, *extra)):
-            step = value.step
+        self.operands = [value.step for value in _flat(values)]
+        """The steps among `args`."""
+        for step in self.inputs if extra else self.operands:
             step.users.append(self)
             if not step.static:
                 self.static = False
@@ -104,7 +106,7 @@ class Step:
         """Become something that was there before."""
         self.name, self.core, self.key = "leaf", self, None
         self.args = self.values = self.extra = self.nodes = ()
-        self.users = []
+        self.users, self.operands = [], []
         self.node = None
         self.fx = Node(self.fx.graph, "x", "placeholder", "x", (), {})
         self.fx.meta["step"] = self
@@ -112,17 +114,12 @@ class Step:
     @property
     def inputs(self) -> list[Step]:
         """The steps whose results it reads."""
-        return [value.step for value in _flat((*self.values, *self.extra))]
+        return [*self.operands, *(value.step for value in _flat(self.extra))]
 
     @property
     def reads(self) -> list[Value]:
         """All that it reads."""
         return list(_flat((*self.values, *self.extra)))
-
-    @property
-    def operands(self) -> list[Step]:
-        """The steps among `args`."""
-        return [value.step for value in _flat(self.values)]
 
     @property
     def recorded(self) -> list[Node]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+import torch
 import torch.fx
 
 from genie_core.graph import host_scalar
@@ -29,6 +31,7 @@ class View:
         self._builder = Builder(memory.next_index)
         self._memory = memory
         self._bases: dict[int, Node] = {}
+        self._items: dict[int, tuple[Value, int, Any]] = {}
         self.graph = graph
         self.updates: list[list[Node]] = []
         self.order = memory.positions
@@ -117,7 +120,9 @@ class View:
         slot, geometry = node.meta["slot"], node.meta["geometry"]
         if geometry is None:
             return None
-        if slot not in self._builder.storages:
+        if slot in self._items:
+            self._item(slot)
+        elif slot not in self._builder.storages:
             self._enter(slot, self._bases.get(slot, node))
         return self._builder.read(slot, geometry, node)
 
@@ -147,16 +152,21 @@ class View:
         position = 0
         for output in node.meta["outputs"]:
             if output[0] == 0:
-                value = result if not position else self._item(result, position)
-                self._builder.write(output[1], output[2], value)
+                if position:
+                    self._items[output[1]] = (result, position, output[2])
+                else:
+                    self._builder.write(output[1], output[2], result)
                 position += 1
         for key in known.writes:
             argument = _argument(node, key)
             if isinstance(argument, Node) and "slot" in argument.meta:
                 self._builder.write(argument.meta["slot"], argument.meta["geometry"], result)
 
-    def _item(self, result: Value, position: int) -> Value:
-        return Value(self._builder.step("item", (result, position), None, None))
+    def _item(self, slot: int) -> None:
+        """Make a step of an op's further result, which most ops' nobody reads."""
+        result, position, geometry = self._items.pop(slot)
+        step = self._builder.step("item", (result, position), None, geometry)
+        self._builder.write(slot, geometry, Value(step))
 
 
 def _argument(node: Node, key: int | str) -> Any:
@@ -178,9 +188,13 @@ def _scalar(node: Node) -> Any:
     if "symbol" in node.meta:
         return node.meta.get("example", 0)
     if node.target is host_scalar:
-        dtype, wrapped, low, high = map(_known, node.args)
-        return host_scalar(dtype, wrapped, low, high).item()
+        return _content(*map(_known, node.args))
     return None
+
+
+@lru_cache(1 << 12)
+def _content(dtype: torch.dtype, wrapped: bool, low: int, high: int) -> Any:
+    return host_scalar(dtype, wrapped, low, high).item()
 
 
 def _known(word: Any) -> Any:

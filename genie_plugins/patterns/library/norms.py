@@ -104,11 +104,16 @@ def _normalized(x: T, eps: float) -> T:
 
 
 def _by_length(x: T, eps: float) -> T:
-    return x / (torch.norm(x, dim=-1, keepdim=True) * eps)
+    return x / (_length(x) * eps)
 
 
 def _by_length_plus(x: T, eps: float) -> T:
-    return x / (torch.norm(x, dim=-1, keepdim=True) * _ROOT + eps)
+    return x / (_length(x) * _ROOT + eps)
+
+
+def _length(x: T) -> T:
+    length: T = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return length
 
 
 def _scaled(form: Spelling) -> Spelling:
