@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -128,21 +129,41 @@ def _found(here: dict[str, Node], given: Any) -> Node | list[Node]:
 def _insert(graph: torch.fx.Graph, place: Place, match: Match) -> None:
     function = match.pattern.replacement
     assert function is not None
-    names = tuple(inspect.signature(function).parameters)
     values = {**match.literals, **place.inputs}
-    names = tuple(name for name in names if name in values)
+    names = _parameters(match.pattern, frozenset(values))
     if match.pattern.spellings and not is_spelled(match.pattern, place.ops, values):
         raise Unsuitable("it does more than the pattern says")
     lifted = Lifted()
-    arguments = [argument(values[name], lifted) for name in names]
+    both = [argument(values[name], lifted) for name in names]
     try:
-        traces = [trace(function, names, each) for each in zip(*arguments, strict=True)]
-    except Unsuitable:
-        raise
+        one = trace(function, names, tuple(was for was, _ in both))
+        other = trace(function, names, tuple(might for _, might in both))
     except Exception as error:  # the replacement does not take such tensors
         raise Unsuitable(f"{type(error).__name__}: {error}") from error
     tensors = [node for name in names for node in _nodes(values[name])]
-    Writer(graph, place, Traces(traces[0], traces[1], lifted)).write(tensors)
+    Writer(graph, place, Traces(one, other, lifted)).write(tensors)
+
+
+def _parameters(pattern: Pattern, known: frozenset[str]) -> tuple[str, ...]:
+    """The parameters of a replacement that a match has. Raises `Unsuitable` where others lack."""
+    assert pattern.replacement is not None
+    if lacks := _lacking(pattern.name, pattern.replacement, known):
+        raise Unsuitable(lacks)
+    return tuple(n for n in inspect.signature(pattern.replacement).parameters if n in known)
+
+
+@lru_cache(None)  # said once
+def _lacking(pattern: str, function: Callable[..., Any], known: frozenset[str]) -> str:
+    lacks = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in known and parameter.default is inspect.Parameter.empty
+    ]
+    if not lacks:
+        return ""
+    reason = f"it takes {', '.join(lacks)}; the pattern has {', '.join(sorted(known))}"
+    _log.warning("replacement.unfit", pattern=pattern, reason=reason)
+    return reason
 
 
 def _nodes(value: Any) -> list[Node]:

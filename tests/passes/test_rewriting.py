@@ -206,6 +206,20 @@ def test_a_replacement_that_cannot_take_the_tensors_leaves_the_match(rewritten, 
     assert rewritten(q, k, v, lambda *qkv: chain(*qkv) + 1) == []
 
 
+def test_a_replacement_with_parameters_of_its_own_is_named(rewritten, plug, only, capsys):
+    def unfit(q, k, value):
+        return fused(q, k, value)
+
+    pattern = Pattern("unfit", (spelled,), tuple, replacement=unfit)
+    plug(plugin(patterns=(pattern,), annotate=found_chains(pattern)), "unfit")
+    only("unfit")
+    q, k, v = torch.randn(3, 2, 4, 16, 16)
+    assert rewritten(q, k, v, lambda *qkv: chain(*qkv) + 2) == []
+    said = capsys.readouterr().err
+    assert "it takes value; the pattern has k, q, v" in said
+    assert said.count("replacement.unfit") == 1
+
+
 @pytest.mark.parametrize(
     "use",
     [
