@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch.fx
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
 Node = torch.fx.Node
 
 
+Values = tuple[Any, ...]
+Rule = Callable[["Builder", str, Values, Values, Any, Any], "Value | None"]
+"""Gives an op (builder, name, values, extra, node, geometry) the form that its spellings share."""
+
+
 class Builder:
     """The steps of a view as they come, and what lies in each storage by now."""
 
-    def __init__(self, first_index: int = 0) -> None:
+    def __init__(self, rules: Mapping[str, Rule], first_index: int = 0) -> None:
+        self._rules = rules
         self._next_index = first_index
         self.graph = torch.fx.Graph()
         self.steps: list[Step] = []
@@ -91,15 +98,13 @@ class Builder:
         geometry: Geometry | None,
     ) -> Value:
         """Add what an op computes from what it reads."""
-        from genie_plugins.patterns.rules import RULES
-
         if info.copies:
             first = next((v for v in values if type(v) is Value), None)
             if first is not None:
                 return Value(first.step, _longer(first.trail, node), dropped=first.dropped)
         if info.arithmetic and len(values) == 3 and values[2] == 1:
             values = values[:2]  # alpha
-        rule = RULES.get(info.name)
+        rule = self._rules.get(info.name)
         if rule is not None:
             found = rule(self, info.name, values, extra, node, geometry)
             if found is not None:

@@ -18,12 +18,17 @@ _COMMUTATIVE = {"add", "mul", "maximum", "minimum", "square"}
 class TemplateMatcher(SubgraphMatcher):
     """FX's matcher, told where to begin, for ops whose operands may be swapped.
 
-    A parameter may be fed by what feeds another; of ops that are not commutative the order counts.
+    A parameter may be fed by what feeds another. What a failed attempt noted is forgotten where the
+    next one begins.
     """
 
     def __init__(self, template: Template) -> None:
         super().__init__(template.graph)
         self.template = template
+        self._wanted = {
+            node: [n.target for n in node.args if isinstance(n, Node) and n.op == "call_function"]
+            for node in template.graph.nodes
+        }
 
     def match_at(self, node: Node) -> dict[Node, Any] | None:
         """What the template's nodes are in the view if its root is `node`, else None."""
@@ -48,17 +53,19 @@ class TemplateMatcher(SubgraphMatcher):
             return True
         if pn.target is not gn.target:
             return False
+        wanted = self._wanted[pn]
+        if wanted:
+            there = [one.target for one in gn.args if isinstance(one, Node)]
+            if any(one not in there for one in wanted):
+                return False
         known[pn] = gn
+        if len(gn.args) != 2 or pn.target.name not in _COMMUTATIVE:  # type: ignore[union-attr]
+            return self._match_args(pn.args, gn.args, match)
         before = dict(known)
         if self._match_args(pn.args, gn.args, match):
             return True
-        if len(gn.args) == 2 and pn.target.name in _COMMUTATIVE:  # type: ignore[union-attr]
-            _restore(known, before)
-            if self._match_args(pn.args, gn.args[::-1], match):
-                return True
         _restore(known, before)
-        del known[pn]
-        return False
+        return self._match_args(pn.args, gn.args[::-1], match)
 
     def _match_args(self, pattern: Any, graph: Any, match: InternalMatch) -> bool:
         if len(pattern) != len(graph):

@@ -101,9 +101,9 @@ ARITHMETIC = {"add", "sub", "mul", "div", "pow", "rsub", "clamp", "clamp_min", "
 """Their numbers matter to templates; those of other ops are looked up where a guard asks."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Op:
-    """An op's name; what an FX graph calls."""
+    """An op's name; what an FX graph calls. There is one of each name, see `op`."""
 
     name: str
 

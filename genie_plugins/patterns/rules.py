@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch.fx
 
-from genie_plugins.patterns.builder import Builder, core_of
+from genie_plugins.patterns.builder import Builder, Rule, Values, core_of
 from genie_plugins.patterns.ops import ACTIVATIONS, SQUASHING
 from genie_plugins.patterns.step import Step, Value
 
 Node = torch.fx.Node
-Values = tuple[Any, ...]
-Rule = Callable[[Builder, str, Values, Values, "Node | None", Any], "Value | None"]
 
 
 def _new(b: Builder, name: str, values: Values, node: Node | None, geometry: Any) -> Value:

@@ -27,12 +27,20 @@ Node = torch.fx.Node
 _log = get_logger("patterns")
 
 
+Above = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names of operands, each with those of its own."""
+
+
 class Index:
-    """Templates by the op that they end with, and by what that op's operands have to be."""
+    """Templates by the op that they end with, and by what is right above it.
+
+    Which may end at a step is found out once for all steps with the same neighbours, as the blocks
+    of a model have.
+    """
 
     def __init__(self, patterns: Iterable[Pattern]) -> None:
         self._by_root: dict[str, list[TemplateMatcher]] = {}
-        self._fitting: dict[tuple[str, frozenset[str]], list[TemplateMatcher]] = {}
+        self._fitting: dict[tuple[str, Above], list[TemplateMatcher]] = {}
         for pattern in patterns:
             for spelling in pattern.spellings:
                 self._add(pattern, spelling)
@@ -54,15 +62,26 @@ class Index:
         matchers = self._by_root.get(step.name)
         if matchers is None:
             return _NONE
-        key = (step.name, frozenset([operand.name for operand in step.operands]))
+        above = tuple([(o.name, tuple([i.name for i in o.operands])) for o in step.operands])
+        key = (step.name, above)
         found = self._fitting.get(key)
         if found is None:
-            found = [m for m in matchers if m.template.needs <= key[1]]
-            self._fitting[key] = found
+            found = [m for m in matchers if _fits(m.template.needs, above)]
+            if len(self._fitting) < _MOST:
+                self._fitting[key] = found
         return found
 
 
 _NONE: list[TemplateMatcher] = []
+_MOST = 1 << 14
+
+
+def _fits(needs: Above, above: Above) -> bool:
+    """Whether each operand that a template needs is there, with the operands that it needs."""
+    return all(
+        any(name == one and set(inner) <= set(others) for one, others in above)
+        for name, inner in needs
+    )
 
 
 @lru_cache(None)

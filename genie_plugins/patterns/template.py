@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from genie_core.graph import Geometry
 from genie_plugins.patterns.builder import Builder
 from genie_plugins.patterns.ops import info, op
+from genie_plugins.patterns.rules import RULES
 from genie_plugins.patterns.step import Step, Value
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class Template:
     """Placeholders are the parameters, the output's operands the results."""
     root: Node
     """The op that comes last."""
-    needs: frozenset[str]
-    """Ops among the root's operands, which a place must have."""
+    needs: tuple[tuple[str, tuple[str, ...]], ...]
+    """Ops among the root's operands, and among those' own, which a place must have."""
     size: int
     """How many ops it has."""
 
@@ -66,7 +67,7 @@ class _Recorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.builder = Builder()
+        self.builder = Builder(RULES)
         self.leaves: dict[Step, str] = {}
         self._kept: list[torch.Tensor] = []
 
@@ -165,9 +166,9 @@ class _Writer:
         if not roots:
             return None
         root = max(roots, key=list(self._graph.nodes).index)
-        needs = {str(n.target) for n in root.all_input_nodes if n.op == "call_function"}
+        needs = tuple((n.target.name, tuple(o.target.name for o in _ops(n))) for n in _ops(root))
         size = sum(n.op == "call_function" for n in self._graph.nodes)
-        return Template(pattern, self._graph, root, frozenset(needs), size)
+        return Template(pattern, self._graph, root, needs, size)
 
     def _write(self, step: Step) -> Node:
         node = self._nodes.get(step)
@@ -194,3 +195,8 @@ class _Writer:
             with self._graph.inserting_before(first):
                 self._placeholders[name] = self._graph.placeholder(name)
         return self._placeholders[name]
+
+
+def _ops(node: Node) -> list[Any]:
+    """The ops whose results a node reads."""
+    return [one for one in node.all_input_nodes if one.op == "call_function"]

@@ -12,6 +12,7 @@ from genie_core.graph import host_scalar
 from genie_plugins.patterns.builder import Builder
 from genie_plugins.patterns.memory import Memory, Remembered
 from genie_plugins.patterns.ops import OpInfo, info
+from genie_plugins.patterns.rules import RULES
 from genie_plugins.patterns.step import Step, Value
 
 Node = torch.fx.Node
@@ -28,7 +29,7 @@ class View:
     """
 
     def __init__(self, graph: torch.fx.Graph, memory: Memory) -> None:
-        self._builder = Builder(memory.next_index)
+        self._builder = Builder(RULES, memory.next_index)
         self._memory = memory
         self._bases: dict[int, Node] = {}
         self._items: dict[int, tuple[Value, int, Any]] = {}
