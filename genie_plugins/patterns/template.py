@@ -54,6 +54,8 @@ def trace(pattern: Pattern, spelling: Callable[..., Any]) -> Template | None:
         if isinstance(example, torch.Tensor):
             recorder.parameter(name, example)
         else:
+            if example:
+                numbers[1.0 / example] = f"inverse_{name}"  # what divides is a factor to the view
             numbers[example] = name
     with torch.no_grad(), recorder:
         found = spelling(*examples[: len(names)])
