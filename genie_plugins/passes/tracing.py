@@ -16,6 +16,7 @@ import torch.fx
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from genie_core.apart import apart
 from genie_core.graph import Geometry
 
 
@@ -47,10 +48,13 @@ def trace(
         values = [_filled(argument, given) for argument in arguments]
         return function(**dict(zip(names, values, strict=True)))
 
-    with mode, torch.no_grad():
-        fakes = [_fake(geometry) for geometry in flat]
-        graph: torch.fx.Graph = make_fx(call, pre_dispatch=whole_ops)(*fakes).graph
-    return graph
+    def traced() -> torch.fx.Graph:
+        with mode, torch.no_grad():
+            fakes = [_fake(geometry) for geometry in flat]
+            graph: torch.fx.Graph = make_fx(call, pre_dispatch=whole_ops)(*fakes).graph
+        return graph
+
+    return apart(traced)
 
 
 def _geometries(argument: Any) -> tuple[Geometry, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch.fx
 
+from genie_core.apart import apart
 from genie_core.log import get_logger
 from genie_core.plugins import manager
 from genie_plugins.patterns.detectors import DETECTORS
@@ -87,7 +88,7 @@ def _fits(needs: Above, above: Above) -> bool:
 @lru_cache(None)
 def index() -> Index:
     """Every plugin's templates."""
-    return Index(_given())
+    return apart(lambda: Index(_given()))
 
 
 def _given() -> Iterable[Pattern]:
