@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.columns import Columns
@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-NAMES = ("capture", "models", "rewrites", "semantics", "startup", "transport")
+NAMES = ("capture", "models", "patterns", "rewrites", "semantics", "startup", "transport")
 Row = Mapping[str, Any]
 
 
 def run(name: str, as_json: bool) -> int:
     """Run the benchmark `name` (one of `NAMES`) and print it as a table, or as JSON.
 
-    A benchmark is a module of `genie_benchmarks` whose `run()` returns rows of equal keys.
+    A benchmark is a module of `genie_benchmarks` whose `run()` returns rows of equal keys, or
+    such rows at `rows` of a mapping, which may have more for JSON: numbers, and at other keys
+    further tables: rows, or a mapping of names to them.
     Returns the exit status: 0, or 2 for a name that does not exist.
     """
     console = Console()
@@ -27,18 +29,31 @@ def run(name: str, as_json: bool) -> int:
         console.print(f"no benchmark {name!r}: choose one of {', '.join(NAMES)}")
         return 2
     module = importlib.import_module(f"genie_benchmarks.{name}")
-    rows: list[dict[str, Any]] = module.run()
+    result: list[dict[str, Any]] | dict[str, Any] = module.run()
+    found = result if isinstance(result, dict) else {"rows": result}
     if as_json:
-        print(_json(name, rows))
-    else:
-        _show(console, (module.__doc__ or name).splitlines()[0], rows)
+        print(_json(name, found))
+        return 0
+    for key, rows in _tables(found):
+        title = (module.__doc__ or name).splitlines()[0] if key == "rows" else _words(key)
+        _show(console, title, rows)
     return 0
 
 
-def _json(name: str, rows: Sequence[Row]) -> str:
+def _json(name: str, found: Mapping[str, Any]) -> str:
     import torch
 
-    return json.dumps({"benchmark": name, "torch": torch.__version__, "rows": rows}, indent=2)
+    return json.dumps({"benchmark": name, "torch": torch.__version__, **found}, indent=2)
+
+
+def _tables(found: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Row]]]:
+    """The tables of a result, that of `rows` last: it is what one looks for."""
+    for key in sorted(found, key=lambda key: key == "rows"):
+        table = found[key]
+        if isinstance(table, dict):
+            yield key, [{"name": name, **row} for name, row in table.items()]
+        elif isinstance(table, list) and table:
+            yield key, table
 
 
 def _show(console: Console, title: str, rows: Sequence[Row]) -> None:

@@ -71,3 +71,25 @@ def test_a_benchmark_is_shown(
         assert json.loads(printed)["rows"] == rows
     else:
         assert all(word in printed for word in ("A title.", "0.500", "yes", "–", "12,345"))
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_benchmark_of_several_tables_is_shown(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = {
+        "rows": [{"figure": "speed", "value": 7}],
+        "speed": 7,
+        "kinds": {"lofty": {"share": 0.25}},
+        "skipped": [],
+    }
+    module = types.SimpleNamespace(__doc__="A title.", run=lambda: result)
+    monkeypatch.setitem(sys.modules, "genie_benchmarks.capture", module)
+    assert bench.run("capture", as_json=as_json) == 0
+    printed = capsys.readouterr().out
+    if as_json:
+        found = json.loads(printed)
+        assert {key: found[key] for key in result} == result
+    else:
+        assert printed.index("lofty") < printed.index("A title.")
+        assert "0.250" in printed
