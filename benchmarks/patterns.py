@@ -7,11 +7,13 @@ of what is cut is a figure of its own. All times are the CPU's of the thread tha
 
 from __future__ import annotations
 
+import gc
 import statistics
 import sys
 import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import attrs
 import torch
@@ -39,11 +41,14 @@ class Result:
     scores: dict[str, Score] = attrs.Factory(lambda: defaultdict(Score))
     ops: int = 0
     nodes: int = 0
-    seconds: float = 0.0
+    seconds: Counter[str] = attrs.Factory(Counter)
+    """By plugin, what annotation took."""
     right_phases: int = 0
     phases: int = 0
     patterns: int = 0
     """Instances found, of whatever family."""
+    failures: list[str] = attrs.Factory(list)
+    """Errors of the matchers, which then found nothing."""
     told_by_names: int = 0
     """Ops of which something else is found when names are to be seen."""
 
@@ -78,28 +83,36 @@ def run(device: str = "remote_accelerator") -> dict[str, Any]:
 
 
 class _Clock:
-    """The time that the plugins' `genie_annotate` take, all together."""
+    """The time that each plugin's `genie_annotate` takes."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self._start = 0.0
-        self._undo: Any = None
+        self.by_plugin: Counter[str] = Counter()
+        self._undo = contextlib.ExitStack()
+
+    @property
+    def seconds(self) -> float:
+        """What all of them took."""
+        return self.by_plugin.total()
 
     def __enter__(self) -> None:
         from genie_core.plugins import manager
 
-        self._undo = manager()._pluggy.add_hookcall_monitoring(self._before, self._after)
+        for hook in manager().hook.genie_annotate.get_hookimpls():
+            timed = self._timed(hook.plugin_name, hook.function)
+            self._undo.enter_context(mock.patch.object(hook, "function", timed))
 
     def __exit__(self, *_: object) -> None:
-        self._undo()
+        self._undo.close()
 
-    def _before(self, hook: str, *_: object) -> None:
-        if hook == "genie_annotate":
-            self._start = time.thread_time()
+    def _timed(self, plugin: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
+            start = time.thread_time()
+            try:
+                return function(*args)
+            finally:
+                self.by_plugin[plugin] += time.thread_time() - start
 
-    def _after(self, _: object, hook: str, *__: object) -> None:
-        if hook == "genie_annotate":
-            self.seconds += time.thread_time() - self._start
+        return timed
 
 
 def _prepare(clock: _Clock, device: torch.device) -> float:
@@ -135,10 +148,11 @@ def _measure(
 ) -> Result:
     from .zoo.entry import prepare
 
+    gc.collect()  # the plugins look at all models that live
     model, work = prepare(entry, each, device)
-    before = clock.seconds
+    before = clock.by_plugin.copy()
     graphs = record(model, work, device, whole=whole)
-    result = Result(seconds=clock.seconds - before)
+    result = Result(seconds=clock.by_plugin - before)
     for graph in graphs:
         result.add(_judge(graph))
     return result
@@ -147,10 +161,13 @@ def _measure(
 def _judge(graph: torch.fx.Graph) -> Result:
     nodes = [node for node in graph.nodes if "op" in node.meta]
     told = _patterns(nodes)
-    with hidden(graph):
-        _match(graph)
-        found = _patterns(nodes)
     result = Result(ops=len(nodes), nodes=len(graph.nodes))
+    with hidden(graph):
+        try:
+            _match(graph)
+        except Exception as error:
+            result.failures.append(f"{type(error).__name__}: {error}".splitlines()[0])
+        found = _patterns(nodes)
     result.scores.update(judge(label(nodes), found_in(found)))
     result.patterns = len({name for names in found for name in names})
     result.told_by_names = sum(a != b for a, b in zip(told, found, strict=True))
@@ -233,8 +250,13 @@ class _Report:
             "lowest_f1": min(score.f1 for score in there.values()),
             "false_positives_on_negatives": self._negatives.patterns,
             "phase_accuracy": total.right_phases / total.phases,
-            "us_per_node": total.seconds / total.nodes * 1e6,
+            "us_per_node": total.seconds.total() / total.nodes * 1e6,
+            **{
+                f"us_per_node_for_{plugin}": seconds / total.nodes * 1e6
+                for plugin, seconds in sorted(total.seconds.items())
+            },
             "us_per_node_of_gpt2": self.alone * 1e6,
+            "failures": len(total.failures) + len(self._negatives.failures),
             "told_by_names": total.told_by_names,
             "ms_once": self.once * 1e3,
             "recall_where_cut": _recall(self.cut),
@@ -256,6 +278,7 @@ BARS: dict[str, tuple[float, bool]] = {
     "lowest_f1": (0.9, True),
     "phase_accuracy": (0.99, True),
     "false_positives_on_negatives": (0, False),
+    "failures": (0, False),
     "told_by_names": (0, False),
     "us_per_node": (25.0, False),
     "us_per_node_of_gpt2": (25.0, False),
@@ -292,8 +315,8 @@ def _row(entry: Entry, each: Run, result: Result) -> dict[str, Any]:
         "families": len(there),
         "macro_f1": statistics.mean(s.f1 for s in there.values()) if there else None,
         "phase_accuracy": result.right_phases / result.phases if result.phases else None,
-        "us_per_node": result.seconds / result.nodes * 1e6 if result.nodes else None,
-        "below": ", ".join(sorted(low)),
+        "us_per_node": result.seconds.total() / result.nodes * 1e6 if result.nodes else None,
+        "below": ", ".join(sorted(low) + result.failures),
     }
 
 

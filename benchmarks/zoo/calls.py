@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ MODELING = {
     "apply_rotary_pos_emb": "rope",
     "build_alibi_tensor": "alibi",
     "create_sliding_window_causal_mask": "window",
+    "create_causal_mask": "mask",
+    "create_bidirectional_mask": "mask",
     "dropout_add": "residual",
     "mamba_selective_scan": "scan",
     "mamba_selective_state_update": "scan",
@@ -59,7 +62,13 @@ class Call:
     parent: Call | None = None
     order: int = 0
     """How many calls of the same module the same parent made before."""
-    module: nn.Module | None = attrs.field(default=None, repr=False)
+    reference: weakref.ref[nn.Module] | None = attrs.field(default=None, repr=False)
+    """The module. Contexts are kept for good, modules are not to be."""
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The module, as long as it lives."""
+        return None if self.reference is None else self.reference()
 
     def chain(self) -> Iterator[Call]:
         """The call itself and those around it, innermost first."""
@@ -127,7 +136,7 @@ class Calls:
         parent = self._innermost()
         order = self._made[parent, path]
         self._made[parent, path] += 1
-        self._enter(Call("module", type(module).__name__, path, parent, order, module))
+        self._enter(Call("module", type(module).__name__, path, parent, order, weakref.ref(module)))
 
     def _enter_optimizer(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         self._enter(Call("optimizer", type(optimizer).__name__, "", self._innermost()))

@@ -92,6 +92,7 @@ COMPOSITIONS = (
     Composition("decoder", STACK, BLOCKS, (BLOCKS,), path=r"^(?!.*encoder)", fewest=2),
     Composition("decoder", r"\w*Encoder|Transformer|CLIP\w*Model", NONE, (BLOCKS,)),
     Composition("decoder", "T5Stack", NONE, (BLOCKS,), path="encoder"),
+    Composition("encoder_decoder", r"\w*Encoder|T5Stack", NONE, (BLOCKS,)),
     Composition("encoder_decoder", PAIR, BLOCKS, (BLOCKS,), fewest=3),
     Composition("cell_loop", r"LSTM|GRU|RNN|\w*Loop", CELLS, (CELLS,), fewest=2, chained=True),
 )

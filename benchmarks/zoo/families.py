@@ -76,12 +76,19 @@ def _adds_input(call: Call) -> bool:
 
 
 ATTENTION = (
+    # A model makes masks and positions itself, or functions do it, for all of its blocks.
+    *(
+        Rule(family, calls, inside=inside)
+        for family in ("attention", "cross_attention", "transformer_block", "decoder")
+        for calls, inside in (("mask|window|alibi|WindowMask", None), (r"\w*(Model|Stack)", "$"))
+    ),
     Rule("attention", r"(?!Exponential)\w*Attention", SCORES, path=NOT_CROSS),
     Rule("attention", r"ExponentialAttention", names("bmm exp div")),
     Rule("cross_attention", r"\w*Attention", SCORES, path=CROSS),
     Rule("rope", r"rope|\w*Rotation", ROTATION, pick=connected),
     Rule("alibi", r"(Bloom|Mpt|Alibi)Attention", SCORES | names("add")),
-    Rule("alibi", r"alibi|build_mpt_alibi_tensor"),
+    Rule("alibi", "alibi"),
+    Rule("alibi", r"(Bloom|Mpt)Model", inside="$"),
     Rule("sliding_window", "window|WindowMask", names("gt lt ge le sub bitwise_and logical_and")),
     Rule("sliding_window", r"(Mistral|Window)Attention"),
     Rule(
@@ -98,7 +105,9 @@ FEED_FORWARD = (
     Rule("mlp", r"Transformer(En|De)coderLayer", PRODUCT | ACTIVATION, r"linear1|linear2|$"),
     Rule("mlp", r"ConvNextLayer", PRODUCT | ACTIVATION, r"pwconv1|pwconv2|act"),
     Rule("mlp", rf"{HEADS}|\w*(SqueezeExcite|SELayer|Experts|Attention|Router|LoraLinear)"),
-    Rule("mlp", r"\w*ForSequenceClassification", inside=r"$|pre_classifier|classifier|bert.pooler"),
+    Rule(
+        "mlp", r"\w*ForSequenceClassification", inside=r"$|\?|pre_classifier|classifier|bert.pooler"
+    ),
     Rule("gated_mlp", GATED, PRODUCT | ACTIVATION | {"mul", "glu"}, ""),
     Rule("gated_mlp", r"\w*(Experts|SqueezeExcite|SELayer|Mixer)"),
     Rule("moe_routing", r"\w*Router", PRODUCT | SOFTMAX | {"topk", "sigmoid"}, ""),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NEUTRAL = names(
     "alloc clone _to_copy contiguous copy _copy_from detach zeros empty zeros_like empty_like ones"
-    " full scalar_tensor arange repeat resize lift_fresh expand_copy"
+    " full constant_pad_nd scalar_tensor arange repeat resize lift_fresh expand_copy"
 )
 """Ops that compute nothing."""
 
