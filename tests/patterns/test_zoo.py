@@ -300,3 +300,20 @@ def test_the_truth_itself_is_without_fault(place):
     assert set(scores) == set(found)
     assert {score.f1 for score in scores.values()} == {1.0}
     assert {score.instance_recall for score in scores.values()} == {1.0}
+
+
+# What the matchers see -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", [EVAL, TRAIN], ids=str)
+@pytest.mark.parametrize("name", ["decoder: ALiBi by hand", "squeeze-excite network", "DLRM"])
+def test_the_matchers_find_the_same_without_names(name, run, place):
+    patterns = pytest.importorskip("genie_plugins.patterns")
+    model, work = prepare(entry(name), run, place)
+    (graph,) = record(model, work, place)
+    nodes = [node for node in graph.nodes if "op" in node.meta]
+    seen = [node.meta["genie"].patterns for node in nodes]
+    assert any(seen)
+    with hidden(graph):
+        patterns.genie_annotate(graph)
+        assert [node.meta["genie"].patterns for node in nodes] == seen
