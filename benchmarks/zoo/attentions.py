@@ -66,11 +66,12 @@ class BaddbmmAttention(Projections):
 
 
 class UpcastAttention(Projections):
-    """Softmax in float64, or float32 of a half model; a boolean mask by `where`; no causality."""
+    """Softmax in float64, or float32 of a half model; positions ahead far below."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = self.split(x)
         scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(DEPTH)
+        scores = scores + torch.full_like(scores[0, 0], -1e4).triu(1)
         wide = torch.float64 if x.dtype == torch.float32 else torch.float32
         weights = torch.softmax(scores, -1, dtype=wide).to(x.dtype)
         return self.merge(torch.matmul(weights, v))
@@ -110,8 +111,8 @@ class GroupedAttention(Projections):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = self.split(x)
-        weights = torch.softmax(q @ k.transpose(-2, -1) * DEPTH**-0.5, -1)
-        return self.merge(weights @ v)
+        scores = (q @ k.transpose(-2, -1) * DEPTH**-0.5).masked_fill(~causal(x), -1e4)
+        return self.merge(torch.softmax(scores, -1) @ v)
 
 
 class AlibiAttention(Projections):
@@ -187,7 +188,7 @@ class RotaryAttention(Projections):
         rates = 1e-2 ** (torch.arange(0, DEPTH, 2, device=x.device) / DEPTH)
         angles = torch.arange(x.shape[1], device=x.device)[:, None] * rates
         q, k = self.rotation(q, angles), self.rotation(k, angles)
-        return self.merge(nn.functional.scaled_dot_product_attention(q, k, v))
+        return self.merge(nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
 
 
 class CrossAttention(Projections):

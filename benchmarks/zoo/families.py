@@ -22,6 +22,7 @@ from .picks import (
     pooled_head,
     scan_steps,
     sums,
+    without_counters,
 )
 from .rule import DROPOUT, Rule, names
 
@@ -80,7 +81,10 @@ ATTENTION = (
     *(
         Rule(family, calls, inside=inside)
         for family in ("attention", "cross_attention", "transformer_block", "decoder")
-        for calls, inside in (("mask|window|alibi|WindowMask", None), (r"\w*(Model|Stack)", "$"))
+        for calls, inside in (
+            (r"mask|window|alibi|WindowMask|\w*RotaryEmbedding", None),
+            (r"\w*(Model|Stack)", "$"),
+        )
     ),
     Rule("attention", r"(?!Exponential)\w*Attention", SCORES, path=NOT_CROSS),
     Rule("attention", r"ExponentialAttention", names("bmm exp div")),
@@ -176,8 +180,10 @@ VISION = (
         r"ResNetB\w+Layer|BasicBlock|PreactBlock|MobileNetV2InvertedResidual",
         CONVOLUTION | BATCH_NORM | ACTIVATION | {"add"},
         r"(?!shortcut)",
+        pick=without_counters,
         when=_adds_input,
     ),
+    Rule("residual_block", r"ResNetB\w+Layer", inside="shortcut"),
     Rule("residual_block", r"ConvNextLayer"),
     Rule(
         "squeeze_excite",

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 NEUTRAL = names(
     "alloc clone _to_copy contiguous copy _copy_from detach zeros empty zeros_like empty_like ones"
-    " full constant_pad_nd scalar_tensor arange repeat resize lift_fresh expand_copy"
+    " full full_like constant_pad_nd scalar_tensor arange repeat resize lift_fresh expand_copy"
 )
 """Ops that compute nothing."""
 
 
 def label(nodes: Sequence[torch.fx.Node]) -> Truth:
-    """The truth of a graph, of which `nodes` are the recorded ops."""
+    """The truth of a graph, of which `nodes` are the recorded ops; their model has to live yet."""
     ran = Ran(nodes)
     found = [
         instance

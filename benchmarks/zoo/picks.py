@@ -38,6 +38,11 @@ def sums(ran: Ran, _: Call, ops: list[int]) -> list[list[int]]:
     return [[index] for index in ops if _adds_alike(ran, index)]
 
 
+def without_counters(ran: Ran, _: Call, ops: list[int]) -> list[list[int]]:
+    """All candidates but the sums that count batches."""
+    return [[i for i in ops if ran.names[i] != "add" or _adds_alike(ran, i)]]
+
+
 def _adds_alike(ran: Ran, index: int) -> bool:
     found = [node.meta["geometry"] for node in ran.sources(index)]
     if len(found) != 2 or not all(g.dtype.is_floating_point for g in found):

@@ -18,6 +18,7 @@ from genie_benchmarks.zoo.recording import record
 from genie_benchmarks.zoo.truth import Instance, Truth
 from torch import nn
 
+alive: list[nn.Module] = []
 PRODUCTS = {"aten::bmm", "aten::addmm", "aten::mm"}
 
 
@@ -25,7 +26,8 @@ PRODUCTS = {"aten::bmm", "aten::addmm", "aten::mm"}
 def place(device):
     if device.type == "cpu":
         pytest.skip("a rehearsal records nothing")
-    return torch.empty(0, device=device).device
+    yield torch.empty(0, device=device).device
+    alive.clear()
 
 
 def entry(name):
@@ -35,6 +37,7 @@ def entry(name):
 def ops(entry, run, device):
     """The recorded ops of each graph of a run."""
     model, work = prepare(entry, run, device)
+    alive.append(model)  # labels look at it
     graphs = record(model, work, device)
     return [[node for node in graph.nodes if "op" in node.meta] for graph in graphs]
 
