@@ -12,16 +12,17 @@ from semantics.recording import op_name
 
 
 def test_a_cut_in_the_middle_costs_nothing(recording):
-    """A trace is cut after enough ops wherever it is: 4 layers are more than one program."""
-    model = models.gpt2("eager", layers=4).to(recording.device).train()
+    """A trace is cut after enough ops wherever it is: 30 layers are more than one program."""
+    layers = 30
+    model = models.gpt2("eager", layers=layers).to(recording.device).train()
     tokens = models.tokens(2, 5).to(recording.device)
     graphs = graphs_of(recording, lambda: model(input_ids=tokens, labels=tokens).loss)
     assert len(graphs) > 1
     found = ops(graphs, "attention")
-    assert sum(op_name(node) == "bmm" for node in found) == 8
-    assert sum(op_name(node) == "_softmax" for node in found) == 4
-    assert len(ops(graphs, "residual")) == 8
-    assert sum(op_name(node) == "tanh" for node in ops(graphs, "mlp")) == 4
+    assert sum(op_name(node) == "bmm" for node in found) == 2 * layers
+    assert sum(op_name(node) == "_softmax" for node in found) == layers
+    assert len(ops(graphs, "residual")) == 2 * layers
+    assert sum(op_name(node) == "tanh" for node in ops(graphs, "mlp")) == layers
     inside = [node for node in found if "decoder#0" in node.meta["genie"].patterns]
     assert len(inside) == len(found)
 
