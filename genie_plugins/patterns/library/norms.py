@@ -19,11 +19,12 @@ def patterns() -> list[Pattern]:
     """The norms."""
     layer = [_centered, _twice_centered, _variance, _deviation]
     rms = [_mean_square, _root_plus, _clamped, _normalized, _by_length, _by_length_plus]
+    fused = [_rms_norm] if hasattr(F, "rms_norm") else []  # torch 2.4
     return [
         Pattern("layer_norm", [_layer_norm, *map(_affine, layer), *layer], _layer, _over_features),
         Pattern(
             "rms_norm",
-            [_rms_norm, *map(_scaled, rms), *map(_scaled_from_one, rms), *rms],
+            [*fused, *map(_scaled, rms), *map(_scaled_from_one, rms), *rms],
             _rms,
             _over_features,
         ),
