@@ -36,6 +36,10 @@ class Value:
         self.dropped = dropped
 
 
+_COMPUTED = {"embedding", "embedding_bag"}
+"""Ops whose results are activations, though tokens may have been made of nothing, by `arange`."""
+
+
 class Step:
     """A functional op of the analysis view, and the recorded ops that it stands for.
 
@@ -86,7 +90,7 @@ class Step:
         self.value: Any = None
         self.core: Step = self
         self.key: Any = None
-        self.static = True
+        self.static = name not in _COMPUTED
         self.operands = [value.step for value in _flat(values)]
         """The steps among `args`."""
         for step in self.inputs if extra else self.operands:

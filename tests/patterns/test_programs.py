@@ -12,8 +12,8 @@ from semantics.recording import op_name
 
 
 def test_a_cut_in_the_middle_costs_nothing(recording):
-    """A trace is cut after enough ops wherever it is: 30 layers are more than one program."""
-    layers = 30
+    """A trace is cut after enough ops wherever it is: 12 layers are two programs."""
+    layers = 12
     model = models.gpt2("eager", layers=layers).to(recording.device).train()
     tokens = models.tokens(2, 5).to(recording.device)
     graphs = graphs_of(recording, lambda: model(input_ids=tokens, labels=tokens).loss)
@@ -88,3 +88,13 @@ def test_a_package_brings_a_pattern(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{USE}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "{'softcap#0'}", result.stderr
+
+
+def test_tokens_that_were_made_there_are_no_constants(recording):
+    """`arange` on the device depends on nothing; what is computed from its tokens is not fixed."""
+    model = models.gpt2("eager").to(recording.device).eval()
+    tokens = torch.arange(5, device=recording.device).unsqueeze(0)
+    with torch.no_grad():
+        graphs = graphs_of(recording, lambda: model(input_ids=tokens).logits)
+    found = counts(graphs)
+    assert found["attention"] == found["mlp"] == found["transformer_block"] == 2
