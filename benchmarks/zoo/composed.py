@@ -76,21 +76,26 @@ class Composition:
                 yield core.intersection(group)
 
 
-BLOCK = r"\w*(DecoderLayer|EncoderLayer|Block|BertLayer|RobertaLayer|ViTLayer|GPTNeoXLayer)"
+BLOCK = (
+    r"\w*(DecoderLayer|EncoderLayer|Block|BertLayer|RobertaLayer|ViTLayer|GPTNeoXLayer)"
+    r"|(Albert|Electra|MPNet|DeiT|Swin|Segformer)Layer"
+)
 ATTENTION = frozenset(("attention", "cross_attention"))
 FEED_FORWARD = frozenset(("mlp", "gated_mlp", "moe_routing"))
 NORM = frozenset(("layer_norm", "rms_norm"))
 BLOCKS = frozenset(("transformer_block",))
 STACK = (
     r"(GPT2|GPTNeoX|Bloom|Llama|Mistral|Qwen2|Gemma|Phi|Falcon|Mixtral|Mpt)Model"
-    r"|(Whisper|Bart|OPT)Decoder|T5Stack|TinyDecoder|TransformerDecoder"
+    r"|(GPTJ|CodeGen|GPTBigCode|StableLm|Olmo2|Cohere|Granite|Starcoder2|Nemotron|XGLM)Model"
+    r"|(Whisper|Bart|OPT|Pegasus)Decoder|T5Stack|TinyDecoder|TransformerDecoder"
 )
-PAIR = r"(T5|Bart|Whisper)Model|T5ForConditionalGeneration|Transformer"
+OTHER_STACK = r"\w*Encoder|Transformer|CLIP\w*Model|AlbertTransformer|(DeiT|Segformer)Model"
+PAIR = r"(T5|Bart|Whisper|Pegasus)Model|T5ForConditionalGeneration|Transformer"
 
 COMPOSITIONS = (
     Composition("transformer_block", BLOCK, PARTS, (ATTENTION, FEED_FORWARD, NORM)),
     Composition("decoder", STACK, BLOCKS, (BLOCKS,), path=r"^(?!.*encoder)", fewest=2),
-    Composition("decoder", r"\w*Encoder|Transformer|CLIP\w*Model", NONE, (BLOCKS,)),
+    Composition("decoder", OTHER_STACK, NONE, (BLOCKS,)),
     Composition("decoder", "T5Stack", NONE, (BLOCKS,), path="encoder"),
     Composition("encoder_decoder", r"\w*Encoder|T5Stack", NONE, (BLOCKS,)),
     Composition("encoder_decoder", PAIR, BLOCKS, (BLOCKS,), fewest=3),

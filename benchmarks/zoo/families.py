@@ -57,8 +57,14 @@ UPDATE = names("add mul lerp addcmul addcdiv sqrt div sub pow neg") | names(
 )
 CROSS = r"cross|encoder_attn|EncDecAttention|multihead_attn"
 NOT_CROSS = rf"^(?!.*({CROSS}))"
-CONV_LAYER = r"\w*(ConvLayer|ConvBnAct|ConvBnSilu)"
-GATED = r"\w*Gated\w*|(Llama|Mistral|Qwen2|Gemma)MLP"
+CONV_LAYER = (
+    r"\w*(ConvLayer|ConvBnAct|ConvBnSilu)|EfficientNet(Expansion|Depthwise)Layer"
+    r"|EfficientNetEmbeddings"
+)
+GATED = r"\w*Gated\w*|(Llama|Mistral|Qwen2|Gemma|StableLm|Olmo2|Cohere|Granite)MLP"
+PARALLEL = r"GPTNeoX|Phi|GPTJ|CodeGen|Cohere"
+"""Models in whose blocks attention and MLP read the same: the last sum is beyond doubt."""
+SQUEEZE_EXCITE = r"\w*(SqueezeExcite(Layer)?|SELayer)"
 HEADS = r"\w*(Pooler|ClassificationHead)|pre_classifier"
 
 
@@ -76,6 +82,10 @@ def _adds_input(call: Call) -> bool:
     return bool(getattr(call.module, "use_res_connect", getattr(call.module, "use_residual", True)))
 
 
+def _projection_adds_input(call: Call) -> bool:
+    return bool(getattr(getattr(call.module, "projection", None), "apply_dropout", False))
+
+
 ATTENTION = (
     # A model makes masks and positions itself, or functions do it, for all of its blocks.
     *(
@@ -87,7 +97,7 @@ ATTENTION = (
         )
     ),
     Rule("attention", r"(?!Exponential)\w*Attention", SCORES, path=NOT_CROSS),
-    Rule("attention", r"ExponentialAttention", names("bmm exp div")),
+    Rule("attention", r"Exponential\w*Attention", names("bmm exp div")),
     Rule("cross_attention", r"\w*Attention", SCORES, path=CROSS),
     Rule("rope", r"rope|\w*Rotation", ROTATION, pick=connected),
     Rule("alibi", r"(Bloom|Mpt|Alibi)Attention", SCORES | names("add")),
@@ -104,25 +114,38 @@ FEED_FORWARD = (
     Rule(
         "mlp", rf"(?!{GATED})\w*(MLP|Mlp|FFN|FeedForward|DenseActDense)", PRODUCT | ACTIVATION, ""
     ),
-    Rule("mlp", r"(Bert|Roberta)Layer", PRODUCT | ACTIVATION, r"intermediate|output\.dense"),
-    Rule("mlp", r"(OPT|Whisper|Bart)\w*Layer", PRODUCT | ACTIVATION, r"fc1|fc2|activation_fn"),
+    Rule(
+        "mlp",
+        r"(Bert|Roberta|Electra|MPNet)Layer",
+        PRODUCT | ACTIVATION,
+        r"intermediate|output\.dense",
+    ),
+    Rule("mlp", r"AlbertLayer", PRODUCT | ACTIVATION, r"ffn|activation"),
+    Rule(
+        "mlp",
+        r"(OPT|Whisper|Bart|XGLM|Pegasus)\w*Layer",
+        PRODUCT | ACTIVATION,
+        r"fc1|fc2|activation_fn",
+    ),
     Rule("mlp", r"Transformer(En|De)coderLayer", PRODUCT | ACTIVATION, r"linear1|linear2|$"),
     Rule("mlp", r"ConvNextLayer", PRODUCT | ACTIVATION, r"pwconv1|pwconv2|act"),
-    Rule("mlp", rf"{HEADS}|\w*(SqueezeExcite|SELayer|Experts|Attention|Router|LoraLinear)"),
+    Rule("mlp", rf"{HEADS}|{SQUEEZE_EXCITE}|\w*(Experts|Attention|Router|LoraLinear)"),
     Rule(
-        "mlp", r"\w*ForSequenceClassification", inside=r"$|\?|pre_classifier|classifier|bert.pooler"
+        "mlp",
+        r"\w*ForSequenceClassification",
+        inside=r"$|\?|pre_classifier|classifier|(al)?bert.pooler",
     ),
     Rule("gated_mlp", GATED, PRODUCT | ACTIVATION | {"mul", "glu"}, ""),
-    Rule("gated_mlp", r"\w*(Experts|SqueezeExcite|SELayer|Mixer)"),
+    Rule("gated_mlp", rf"{SQUEEZE_EXCITE}|\w*(Experts|Mixer)"),
     Rule("moe_routing", r"\w*Router", PRODUCT | SOFTMAX | {"topk", "sigmoid"}, ""),
     Rule("moe_routing", r"\w*(MoeBlock|MixtureOfExperts)"),
 )
 
 BASIC = (
-    Rule("layer_norm", r"(?!T5)(?!\w*RMS)\w*LayerNorm", LAYER_NORM),
+    Rule("layer_norm", r"(?!T5)(?!\w*RMS)\w*LayerNorm(1P)?", LAYER_NORM),
     Rule("rms_norm", r"\w*RMSNorm|T5LayerNorm|\w*RmsNorm", RMS_NORM),
-    Rule("embedding", r"\w*Embedding", names("embedding index_select index gather")),
-    Rule("embedding", r"EmbeddingBag|BagBySum"),
+    Rule("embedding", r"(?!\w*Rotary)\w*Embedding", names("embedding index_select index gather")),
+    Rule("embedding", r"EmbeddingBag|BagBySum|\w*RotaryEmbedding|\w*RelativePositionBias"),
     Rule("embedding_bag", r"EmbeddingBag", names("_embedding_bag _embedding_bag_forward_only")),
     Rule("embedding_bag", r"BagBySum", names("embedding sum mean")),
     Rule("tied_logits", r"Linear|\w*Head", PRODUCT, when=_is_tied),
@@ -139,7 +162,7 @@ BASIC = (
     Rule("residual", "residual", names("add")),
     Rule(
         "residual",
-        r"(?!GPTNeoX|Phi|Falcon)\w*(Block|Layer|Output|InvertedResidual|ResidualAdd|LayerFF)",
+        rf"(?!{PARALLEL}|Falcon)\w*(Block|Layer|Output|InvertedResidual|ResidualAdd|LayerFF)",
         names("add"),
         pick=sums,
         when=_adds_input,
@@ -147,7 +170,9 @@ BASIC = (
     ),
     Rule("residual", "MptMLP", names("add"), pick=sums, open="none"),
     Rule("residual", r"T5Layer(Self|Cross)Attention", names("add"), pick=sums, open="none"),
-    Rule("residual", r"(GPTNeoX|Phi)\w*Layer", names("add"), pick=last),
+    Rule("residual", r"(Albert|MPNet)Attention", names("add"), pick=sums, open="none"),
+    Rule("residual", rf"({PARALLEL})\w*(Layer|Block)", names("add"), pick=last),
+    Rule("residual", "Wav2Vec2Encoder", inside="$"),  # positions by a convolution
     Rule("residual", r"FalconDecoderLayer|\w*(MoeBlock|MixtureOfExperts)"),
     *(
         Rule(family, "TransformerEncoderLayer", FUSED_LAYER, pick=nothing)
@@ -155,7 +180,7 @@ BASIC = (
     ),
     Rule("transformer_block", "TransformerEncoderLayer", FUSED_LAYER),
     Rule("dropout", DROPOUT, names("native_dropout bernoulli div mul")),
-    Rule("dropout", r"\w*Attention"),
+    Rule("dropout", r"\w*Attention|\w*DropPath"),
     Rule("lora", r"\w*LoraLinear", PRODUCT | {"add"}, "", pick=adaptation),
     Rule("quantized_linear", r"\w*QuantizedLinear", PRODUCT | {"mul"}),
 )
@@ -168,44 +193,66 @@ VISION = (
         "",
         needs=(CONVOLUTION, BATCH_NORM, ACTIVATION),
     ),
-    Rule("conv_bn_act", r"ResNetB\w+Layer|BasicBlock|MobileNetV2InvertedResidual"),
+    Rule(
+        "conv_bn_act",
+        "EfficientNetEncoder",
+        CONVOLUTION | BATCH_NORM | ACTIVATION,
+        "top_",
+        needs=(CONVOLUTION, BATCH_NORM, ACTIVATION),
+    ),
+    Rule("conv_bn_act", r"(ResNetB\w+|RegNet[XY])Layer|BasicBlock|MobileNetV2InvertedResidual"),
     Rule("conv_bn_act", "DepthwiseSeparable"),
     Rule("depthwise_separable", r"DepthwiseSeparable", CONVOLUTION, ""),
     Rule(
         "depthwise_separable", r"MobileNetV2InvertedResidual", CONVOLUTION, r"conv_3x3|reduce_1x1"
     ),
-    Rule("depthwise_separable", r"MobileNetV2Stem|ConvNextLayer"),
+    Rule(
+        "depthwise_separable",
+        "EfficientNetBlock",
+        CONVOLUTION,
+        r"depthwise_conv|projection",
+    ),
+    Rule("depthwise_separable", r"MobileNetV2Stem|ConvNextLayer|SegformerMixMLP"),
     Rule(
         "residual_block",
-        r"ResNetB\w+Layer|BasicBlock|PreactBlock|MobileNetV2InvertedResidual",
+        r"(ResNetB\w+|RegNet[XY])Layer|BasicBlock|PreactBlock|MobileNetV2InvertedResidual",
         CONVOLUTION | BATCH_NORM | ACTIVATION | {"add"},
         r"(?!shortcut)",
         pick=without_counters,
         when=_adds_input,
     ),
-    Rule("residual_block", r"ResNetB\w+Layer", inside="shortcut"),
+    Rule(
+        "residual_block",
+        "EfficientNetBlock",
+        CONVOLUTION | BATCH_NORM | ACTIVATION | {"add"},
+        "",
+        pick=without_counters,
+        when=_projection_adds_input,
+    ),
+    Rule("residual_block", r"(ResNetB\w+|RegNet[XY])Layer", inside="shortcut"),
     Rule("residual_block", r"ConvNextLayer"),
     Rule(
         "squeeze_excite",
-        r"\w*(SqueezeExcite|SELayer)",
+        SQUEEZE_EXCITE,
         PRODUCT | CONVOLUTION | ACTIVATION | POOL | {"mul", "clamp", "hardsigmoid"},
         "",
     ),
     Rule("patch_embedding", r"(ViT|Clip)Patches|PatchesByUnfold", CONVOLUTION | PRODUCT, ""),
-    Rule("patch_embedding", r"ViTPatchEmbeddings", CONVOLUTION, ""),
+    Rule("patch_embedding", r"(ViT|DeiT|Swin|SegformerOverlap)PatchEmbeddings", CONVOLUTION, ""),
     Rule("patch_embedding", r"CLIPVisionEmbeddings", CONVOLUTION, "patch_embedding"),
     Rule("patch_embedding", r"ConvNextEmbeddings", CONVOLUTION, "patch_embeddings"),
-    Rule("patch_embedding", r"ConvNextStage"),
+    Rule("patch_embedding", r"ConvNextStage|SegformerSequenceReduction|SwinPatchMerging"),
     Rule(
         "pooling_head",
-        r"(ResNet|MobileNetV2|ConvNext)ForImageClassification|(?!U)\w*(Net|PoolClassifier)",
+        r"(ResNet|MobileNetV2|ConvNext|RegNet|EfficientNet|Swin|Segformer)ForImageClassification"
+        r"|Wav2Vec2ForSequenceClassification|(?!U)\w*(Net|PoolClassifier)",
         POOL | PRODUCT,
         "",
         needs=(POOL, PRODUCT),
         pick=pooled_head,
         open="between",
     ),
-    Rule("pooling_head", r"\w*(Bert|Roberta|ViT|CLIP)\w*"),
+    Rule("pooling_head", r"\w*(Bert|bert|Roberta|ViT|CLIP|Electra|MPNet|DeiT)\w*"),
     Rule("unet_skip", r"UNet", names("cat"), pick=each, open="none"),
 )
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from genie_benchmarks.zoo import attentions, blocks, sequences, vision
+from genie_benchmarks.zoo import attentions, blocks, held_out, sequences, vision, zoo
 from genie_benchmarks.zoo.calls import call_of
 from genie_benchmarks.zoo.entry import EVAL, HALF, TRAIN, Entry, Run, prepare
 from genie_benchmarks.zoo.hidden import hidden
@@ -177,6 +177,60 @@ def test_the_optimizers_ops_are_the_optimizers(place):
     updates = truth.of("sgd")
     assert len(updates) == 4  # one by one
     assert {nodes[i].meta["genie"].phase for u in updates for i in u.core} == {"optimizer"}
+
+
+# What is held out ----------------------------------------------------------------------------
+
+
+def kinds(entries):
+    """The types of all modules of these models, but torch's own."""
+    found = {type(module) for one in entries for module in one.make().modules()}
+    return {kind for kind in found if not kind.__module__.startswith("torch.")}
+
+
+def homes(kinds):
+    """The files of transformers that these types are from."""
+    return {kind.__module__ for kind in kinds if ".modeling_" in kind.__module__}
+
+
+def test_no_model_that_is_held_out_is_in_the_zoo():
+    pytest.importorskip("transformers")
+    names = {one.name for one in held_out.ENTRIES}
+    assert len(names) == len(held_out.ENTRIES)
+    assert names.isdisjoint(one.name for one in zoo.ENTRIES)
+    seen = kinds(zoo.ENTRIES)
+    assert homes(seen)
+    for one in held_out.ENTRIES:
+        found = kinds([one])
+        assert found - seen, f"{one.name} has nothing that the zoo does not have"
+        assert homes(found).isdisjoint(homes(seen)), one.name
+
+
+def unseen(name):
+    return next(one for one in held_out.ENTRIES if one.name == name)
+
+
+def test_of_a_block_whose_parts_read_the_same_one_sum_is_beyond_doubt(place):
+    pytest.importorskip("transformers")
+    found = count(label(only(unseen("gptj"), EVAL, place)))
+    assert (found["attention"], found["mlp"], found["layer_norm"]) == (2, 2, 3)
+    assert (found["residual"], found["rope"]) == (2, 4)
+    assert (found["transformer_block"], found["decoder"]) == (2, 1)
+
+
+def test_a_block_that_adds_nothing_is_no_residual_block(place):
+    pytest.importorskip("transformers")
+    found = count(label(only(unseen("efficientnet"), EVAL, place)))
+    assert found["squeeze_excite"] == 4
+    assert found["residual_block"] == 2  # each stage's second
+    assert found["conv_bn_act"] == 8  # stem, top, 4 depthwise, 2 that widen
+
+
+def test_projections_of_grouped_attention_are_left_open(place):
+    nodes = only(unseen("decoder: grouped einsum, RMS norm by unit vectors"), EVAL, place)
+    for attention in label(nodes).of("attention"):
+        core = [name.partition(".")[0] for name in names(nodes, attention)]
+        assert core == ["aten::bmm", "aten::_softmax", "aten::bmm"]
 
 
 # Phases --------------------------------------------------------------------------------------
