@@ -62,8 +62,9 @@ CONV_LAYER = (
     r"|EfficientNetEmbeddings"
 )
 GATED = r"\w*Gated\w*|(Llama|Mistral|Qwen2|Gemma|StableLm|Olmo2|Cohere|Granite)MLP"
-PARALLEL = r"GPTNeoX|Phi|GPTJ|CodeGen|Cohere"
-"""Models in whose blocks attention and MLP read the same: the last sum is beyond doubt."""
+PARALLEL = r"GPTNeoX|Phi|GPTJ|CodeGen"
+"""Models whose blocks sum what attention and MLP give, then add that to what the block was given:
+the last sum is beyond doubt."""
 SQUEEZE_EXCITE = r"\w*(SqueezeExcite(Layer)?|SELayer)"
 HEADS = r"\w*(Pooler|ClassificationHead)|pre_classifier"
 

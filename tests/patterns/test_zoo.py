@@ -210,7 +210,7 @@ def unseen(name):
     return next(one for one in held_out.ENTRIES if one.name == name)
 
 
-def test_of_a_block_whose_parts_read_the_same_one_sum_is_beyond_doubt(place):
+def test_of_a_block_that_sums_its_parts_first_the_last_sum_is_beyond_doubt(place):
     pytest.importorskip("transformers")
     found = count(label(only(unseen("gptj"), EVAL, place)))
     assert (found["attention"], found["mlp"], found["layer_norm"]) == (2, 2, 3)
