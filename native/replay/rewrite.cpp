@@ -13,7 +13,8 @@ constexpr size_t kMostCopied = size_t(1) << 30;  // bytes: what is written to an
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 at::Tensor bytes_of(const at::Tensor& tensor) {
-  return tensor.resolve_conj().resolve_neg().reshape({-1}).contiguous().view(at::kByte);
+  // A copy: one of a single element is contiguous with any stride, which a view as bytes would not be.
+  return tensor.resolve_conj().resolve_neg().reshape({-1}).clone(at::MemoryFormat::Contiguous).view(at::kByte);
 }
 
 at::Tensor numbers_of(const at::Tensor& tensor) {

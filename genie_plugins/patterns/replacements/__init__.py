@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+import torch.fx
+
 from genie_core import Match, Pattern
 from genie_plugins.patterns.replacements import attention, cells, convolutions, norms
 
@@ -31,6 +34,12 @@ def patterns() -> list[Pattern]:
 def read(match: Match) -> Match | None:
     """A match in full, with what replaces it; None where that is not known."""
     reading = _READINGS.get(match.pattern.name)
-    if reading is None or not match.nodes:
+    if reading is None or not match.nodes or not all(map(_is_precise, match.nodes)):
         return None
     return reading(match)
+
+
+def _is_precise(node: torch.fx.Node) -> bool:
+    """Whether results have the digits that the tolerances speak of."""
+    results = [output[2].dtype for output in node.meta["outputs"] if output[0] == 0]
+    return not any(dtype in (torch.bfloat16, torch.float16) for dtype in results)
