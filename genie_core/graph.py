@@ -118,6 +118,13 @@ def _written(name: str) -> tuple[int | str, ...]:
     )
 
 
+# Running statistics, which schemas keep silent about; the sixth argument is `training`.
+_NORMS = ("batch_norm", "_batch_norm_impl_index", "native_batch_norm")
+_UNDECLARED: dict[str, tuple[int | str, ...]] = {
+    f"aten::{name}": (3, 4) for name in (*_NORMS, "cudnn_batch_norm", "miopen_batch_norm")
+}
+
+
 def reads(node: torch.fx.Node) -> list[int]:
     """The slots of the values that a recorded op takes."""
     return _slots(node.all_input_nodes)
@@ -126,7 +133,11 @@ def reads(node: torch.fx.Node) -> list[int]:
 def writes(node: torch.fx.Node) -> list[int]:
     """The slots of the values that a recorded op makes or writes to."""
     slots = [output[1] for output in node.meta["outputs"] if output[0] == 0]
-    for key in _written(node.meta["op"]):
+    name = node.meta["op"]
+    keys = _written(name)
+    if name in _UNDECLARED and node.args[5] is not False:
+        keys = _UNDECLARED[name]
+    for key in keys:
         found = (
             node.kwargs.get(key) if isinstance(key, str) else dict(enumerate(node.args)).get(key)
         )

@@ -28,6 +28,14 @@ bool takes_rows(const std::string& name) {
   return names.count(name) != 0;
 }
 
+// Running statistics and noise, of which schemas do not say that they are written to.
+bool is_written_silently(const std::string& name, size_t position) {
+  static const std::set<std::string> norms = {"aten::batch_norm", "aten::_batch_norm_impl_index", "aten::native_batch_norm",
+                                              "aten::cudnn_batch_norm", "aten::miopen_batch_norm"};
+  if (norms.count(name) != 0) return position == 3 || position == 4;
+  return name == "aten::rrelu_with_noise" && position == 1;
+}
+
 uint64_t pseudo_of(const std::string& name) {
   for (uint64_t id = kAlloc; id <= kAppend; ++id) {
     if (name == pseudo_name(id)) return id;
@@ -160,7 +168,8 @@ class Finisher {
         TORCH_CHECK_VALUE(count < schema.arguments().size(), op.name, ": too many arguments");
         const auto& argument = schema.arguments()[count++];
         type_arg(arg, argument.type());
-        written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
+        written = (argument.alias_info() != nullptr && argument.alias_info()->isWrite()) ||
+                  is_written_silently(op.name, count - 1);
         if (argument.is_out() && arg.kind == ReplayArg::Tensor) op.outs.push_back(arg.index);
         if (written && argument.kwarg_only()) forget_after(op, arg);
       }

@@ -183,3 +183,35 @@ def test_an_unknown_pass_is_named_with_those_there_are(genie, monkeypatch, capsy
     with pytest.raises(SettingsError, match=r"dead_cod.*append.*dead_code"):
         rewriting.passes()
     rewriting.passes.cache_clear()
+
+
+def test_what_an_op_writes_without_saying_so_is_written_once(genie, outcomes, only):
+    """Batch norm's schema does not say that it updates its running statistics."""
+    only("dead_code", "common_subexpressions")
+    ours, theirs = (torch.nn.BatchNorm1d(3).to(device) for device in ("cpu", genie))
+    x = torch.randn(4, 3)
+    there = x.to(genie)
+    for _ in range(3):
+        expected = ours(x) + ours(x)
+        there.sin()
+        found = theirs(there) + theirs(there)
+        assert torch.equal(found.cpu(), expected)
+        assert torch.equal(theirs.running_mean.cpu(), ours.running_mean)
+        assert torch.equal(theirs.running_var.cpu(), ours.running_var)
+    assert {one.state for one in outcomes()} == {"accepted"}
+
+
+def test_an_op_of_another_library_runs_once(genie, outcomes, only):
+    """It may count its calls, or anything."""
+    only("dead_code")
+    calls = []
+    library = torch.library.Library("genie_passes", "DEF")
+    library.define("count(Tensor x) -> Tensor")
+    library.impl("count", lambda x: calls.append(1) or x.clone(), "CPU")
+    library.impl("count", torch.empty_like, "Meta")
+    there = torch.randn(3).to(genie)
+    for _ in range(3):
+        there.sin()
+        torch.ops.genie_passes.count(there).cpu()
+    assert len(calls) == 3
+    assert outcomes() == []
