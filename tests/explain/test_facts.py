@@ -160,7 +160,8 @@ def turned():
     library.impl("turned", lambda x: x.clone().T, "CPU")
     library.impl("turned", lambda x: x.new_empty(x.shape[::-1]), "Meta")
     yield
-    library._destroy()
+    if hasattr(library, "_destroy"):  # torch 2.2
+        library._destroy()
 
 
 def test_strides_that_were_promised_otherwise_are_told(device, turned):

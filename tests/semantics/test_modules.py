@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -243,8 +244,10 @@ def test_forward_called_by_hand_counts_as_a_call(device, recording, synchronize)
 
 
 def test_ops_of_a_checkpoint_that_run_again_are_of_their_module(device, recording, synchronize):
-    from torch.utils.checkpoint import checkpoint
+    from torch.utils.checkpoint import checkpoint, set_device_states
 
+    if "device_type" not in inspect.signature(set_device_states).parameters:
+        pytest.skip("this torch's checkpoint takes every device's random state for CUDA's")
     model = nn.Sequential(nn.Linear(3, 3), nn.Tanh()).to(device)
     checkpoint(model, torch.ones(2, 3, device=device), use_reentrant=False).sum().backward()
     synchronize()
