@@ -23,6 +23,7 @@ struct Replayer::Frame {
   std::vector<at::Tensor> tensors;
   torch::jit::Stack stack;
   std::string reply;
+  bool compared = false;  // new memory is cleared: nothing else says what is in it
   std::unordered_map<uint32_t, StoredValue> copies;  // per slot with room in its rows: one without
 
   Frame(ReplayProgram& p, const Bindings& r) : program(p), run(r), kept(r.kept), slots(p.slots), tensors(p.tensors.size()) {

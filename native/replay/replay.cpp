@@ -325,18 +325,16 @@ void Replayer::execute_pseudo(Frame& frame, const ReplayOp& op) {
     case kAlloc: {
       const auto nbytes = number(0);
       TORCH_CHECK_VALUE(nbytes >= 0, "negative size");
-      frame.slots[op.outputs.at(0).slot] = {store_.allocate(static_cast<size_t>(nbytes)), {}, nullptr, {}};
+      auto storage = store_.allocate(static_cast<size_t>(nbytes));
+      if (frame.compared) bytes_of(storage).zero_();
+      frame.slots[op.outputs.at(0).slot] = {std::move(storage), {}, nullptr, {}};
       return;
     }
     case kResize: {
       const auto nbytes = number(1);
       auto& storage = frame.packed(op.args.at(0).index).storage;
       TORCH_CHECK_VALUE(storage && nbytes >= 0, "cannot resize");
-      Geometry bytes;
-      bytes.dtype = at::kByte;
-      bytes.size.push_back(static_cast<int64_t>(storage.nbytes()));
-      bytes.stride.push_back(1);
-      make_view(storage, bytes).resize_({nbytes});
+      bytes_of(storage).resize_({nbytes});
       return;
     }
     case kMakeGenerator:

@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kMostCopied = size_t(1) << 30;  // bytes: what is written to and larger is not compared
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-at::Tensor bytes_of(const at::Tensor& tensor) {
+at::Tensor content_of(const at::Tensor& tensor) {
   // A copy: one of a single element is contiguous with any stride, which a view as bytes would not be.
   return tensor.resolve_conj().resolve_neg().reshape({-1}).clone(at::MemoryFormat::Contiguous).view(at::kByte);
 }
@@ -23,7 +23,7 @@ at::Tensor numbers_of(const at::Tensor& tensor) {
 
 // The largest difference, of the largest number; infinite where anything but numbers differs.
 double difference(const at::Tensor& expected, const at::Tensor& found, double tolerance) {
-  if (expected.numel() == 0 || at::equal(bytes_of(expected), bytes_of(found))) return 0;
+  if (expected.numel() == 0 || at::equal(content_of(expected), content_of(found))) return 0;
   if (tolerance == 0 || !(expected.is_floating_point() || expected.is_complex())) return kInfinity;
   const auto a = numbers_of(expected), b = numbers_of(found);
   const auto same = a.eq(b).logical_or(a.isnan().logical_and(b.isnan()));
@@ -119,11 +119,7 @@ bool part_from(FrameType& frame, const ReplayProgram& other) {
     if (value.generator.defined()) value.generator = value.generator.clone();
     if (!value.storage) continue;
     value.pack();
-    Geometry bytes;
-    bytes.dtype = at::kByte;
-    bytes.size = {static_cast<int64_t>(value.storage.nbytes())};
-    bytes.stride = {1};
-    value.storage = make_view(value.storage, bytes).clone().storage();
+    value.storage = bytes_of(value.storage).clone().storage();
   }
   return true;
 }
@@ -133,6 +129,7 @@ bool part_from(FrameType& frame, const ReplayProgram& other) {
 void Replayer::check(Rewrite& rewrite, Frame& frame) {
   const size_t shared = frame.program.ops.size() - (frame.program.tail ? 1 : 0);
   Frame other(rewrite.program, frame.run);
+  frame.compared = other.compared = true;
   load_inputs(other);
   if (!part_from(other, frame.program)) {
     rewrite.state = Rewrite::Refused;

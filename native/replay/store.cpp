@@ -10,6 +10,14 @@
 
 namespace genie {
 
+at::Tensor bytes_of(const c10::Storage& storage) {
+  Geometry bytes;
+  bytes.dtype = at::kByte;
+  bytes.size.push_back(static_cast<int64_t>(storage.nbytes()));
+  bytes.stride.push_back(1);
+  return make_view(storage, bytes);
+}
+
 void StoredValue::pack() {
   if (!slack) return;
   const at::NoGradGuard guard;
@@ -34,11 +42,7 @@ void ValueStore::put(uint64_t id, const void* data, size_t nbytes) {
   } else {
     const auto count = static_cast<int64_t>(nbytes);
     auto source = at::from_blob(const_cast<void*>(data), {count}, at::TensorOptions().dtype(at::kByte));
-    Geometry bytes;
-    bytes.dtype = at::kByte;
-    bytes.size.push_back(count);
-    bytes.stride.push_back(1);
-    make_view(storage, bytes).copy_(source);
+    bytes_of(storage).copy_(source);
   }
   values_[id] = {std::move(storage), {}, nullptr, {}};
 }

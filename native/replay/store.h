@@ -30,6 +30,9 @@ class ReplayError : public std::runtime_error {
   FailurePtr failure_;
 };
 
+// All of a storage.
+at::Tensor bytes_of(const c10::Storage& storage);
+
 struct StoredValue {
   c10::Storage storage;
   at::Generator generator;

@@ -139,3 +139,19 @@ def test_a_growing_value_takes_new_memory_now_and_then_only(store):
     assert store.rewrites[0][1] == "accepted"
     assert len(set(sizes)) <= 4
     assert read(store, 140, 1040).tolist() == [0.0] * 1000 + [1.0] * 40
+
+
+def test_memory_that_nobody_wrote_to_is_not_compared(store):
+    """As of `empty`: what happens to be there is no difference."""
+    size = 1 << 12
+    for value in range(500, 600):  # what is freed comes back as it was
+        store.put(value, torch.full((size,), value % 256, dtype=torch.uint8).numpy())
+    store.free(list(range(500, 600)))
+    raw = [1, 0, 0, [0, size, 1], []]
+    alloc = ["genie::alloc", [[3, size]], [[0, 1, 1]]]
+    neg = ["aten::neg", [[1, 0]], [[0, 2, 2]]]
+    tensors = [tensor(0, [4]), raw, tensor(2, [4])]
+    store.define(1, 3, 0, [0, 1, 2], [1, 2], tensors, [alloc, neg], False)
+    store.define_rewrite(1, 3, tensors, [neg, alloc], [1, 0], [], [], 0.0)
+    store.run(payload(1, 20, [10, 20, 21]))
+    assert store.rewrites[0][1] == "accepted"
