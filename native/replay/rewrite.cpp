@@ -2,6 +2,8 @@
 
 #include "frame.h"
 
+#include "core/trace.h"
+
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -97,6 +99,15 @@ std::vector<uint8_t> compared_slots(const ReplayProgram& program, const std::vec
   return compared;
 }
 
+// The tensors that stand for new memory as such: what was written there is compared as what it is.
+std::vector<uint8_t> bare_memory(const ReplayProgram& program) {
+  std::vector<uint8_t> bare(program.tensors.size(), 0);
+  for (const auto& op : program.ops) {
+    if (op.pseudo == kAlloc) bare[op.outputs.at(0).tensor] = 1;
+  }
+  return bare;
+}
+
 // Values that either program writes to get a copy, so that neither sees what the other did.
 // False where that would take too much memory.
 template <typename FrameType>
@@ -148,12 +159,13 @@ void Replayer::check(Rewrite& rewrite, Frame& frame) {
   rewrite.state = Rewrite::Accepted;
   try {
     const auto compared = compared_slots(frame.program, frame.kept);
+    const auto bare = bare_memory(frame.program);
     for (uint32_t slot = 0; slot < frame.slots.size(); ++slot) {
       if (other.slots[slot].failure) throw ReplayError(other.slots[slot].failure);
     }
     for (uint32_t i = 0; i < frame.tensors.size(); ++i) {
       const auto slot = frame.program.tensors[i].slot;
-      if (!compared[slot] || !frame.slots[slot].storage) continue;
+      if (!compared[slot] || bare[i] || !frame.slots[slot].storage) continue;
       const auto geometry = frame.geometry(i);
       auto expected = frame.slots[slot];
       expected.pack();
@@ -161,12 +173,13 @@ void Replayer::check(Rewrite& rewrite, Frame& frame) {
       const auto& found = other.packed(slot).storage;
       TORCH_CHECK_VALUE(found, "it does not make a value that is wanted");
       const auto error = difference(make_view(expected.storage, geometry), make_view(found, geometry), rewrite.tolerance);
+      if (!(error <= rewrite.tolerance)) {
+        rewrite.reason = c10::str("it differs by more than its tolerance, in a tensor of ", geometry.dtype, " ",
+                                  at::IntArrayRef(geometry.size));
+      }
       rewrite.error = std::max(rewrite.error, error);
     }
-    if (!(rewrite.error <= rewrite.tolerance)) {
-      rewrite.state = Rewrite::Refused;
-      rewrite.reason = "it differs from the program by more than its tolerance";
-    }
+    if (!rewrite.reason.empty()) rewrite.state = Rewrite::Refused;
   } catch (const std::exception& error) {
     rewrite.state = Rewrite::Refused;
     rewrite.reason = error.what();

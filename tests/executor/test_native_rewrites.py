@@ -155,3 +155,19 @@ def test_memory_that_nobody_wrote_to_is_not_compared(store):
     store.define_rewrite(1, 3, tensors, [neg, alloc], [1, 0], [], [], 0.0)
     store.run(payload(1, 20, [10, 20, 21]))
     assert store.rewrites[0][1] == "accepted"
+
+
+def test_new_memory_is_compared_as_what_was_written_to_it(store):
+    """Within the tolerance of its numbers; its bytes may all be others."""
+    bare = [1, 0, 0, [0, 1, 1], []]
+    alloc = ["genie::alloc", [[3, 16]], [[0, 1, 1]]]
+
+    def fill(number):
+        return ["aten::fill_.Scalar", [[1, 2], [5, number]], [[1]]]
+
+    tensors = [tensor(0, [4]), bare, tensor(1, [4])]
+    store.define(1, 2, 0, [0, 1], [1], tensors, [alloc, fill(1.0)], False)
+    store.define_rewrite(1, 2, tensors, [alloc, fill(1.00001)], [0, 1], [], [], 1e-4)
+    store.run(payload(1, 20, [10, 20]))
+    assert store.rewrites[0][1] == "accepted"
+    assert 0 < store.rewrites[0][3] < 1e-4
