@@ -105,7 +105,7 @@ def parameters(name: str) -> tuple[tuple[str, bool, str], ...]:
 
 
 @lru_cache(None)
-def _written(name: str) -> tuple[int | str, ...]:
+def written_arguments(name: str) -> tuple[int | str, ...]:
     """Which arguments an op writes: positions, or names of those that go by keyword only."""
     if name == "aten::_copy_from":
         return (1,)
@@ -134,7 +134,7 @@ def writes(node: torch.fx.Node) -> list[int]:
     """The slots of the values that a recorded op makes or writes to."""
     slots = [output[1] for output in node.meta["outputs"] if output[0] == 0]
     name = node.meta["op"]
-    keys = _written(name)
+    keys = written_arguments(name)
     if name in _UNDECLARED and node.args[5] is not False:
         keys = _UNDECLARED[name]
     for key in keys:

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 import torch.fx
 
 from genie_plugins.explain.boxes import Box, phases
-from genie_plugins.explain.explanation import Program, family, meaning, patterns
+from genie_plugins.explain.explanation import Program, family, meaning
 from genie_plugins.explain.flow import sources
 from genie_plugins.explain.markup import tag
 from genie_plugins.explain.sizes import nbytes, readable, results
@@ -77,14 +77,14 @@ def _amount(box: Box) -> str:
 
 
 def _families(nodes: Iterable[Node]) -> list[Element]:
-    instances = {name for node in nodes for name in patterns(meaning(node))}
+    instances = {name for node in nodes for name in meaning(node).patterns}
     found = Counter(map(family, sorted(instances)))
     return [badge(name, f"{name} ×{count}") for name, count in found.items()]
 
 
 def _op(index: str | int, node: Node, used: list[list[int]]) -> Element:
     known = meaning(node)
-    found = patterns(known)
+    found = known.patterns
     described = "\n".join((call(node), known.where, " · ".join(extra(known)))).strip()
     return tag(
         "div",

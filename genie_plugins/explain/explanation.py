@@ -70,7 +70,7 @@ class Program:
     @property
     def patterns(self) -> Counter[str]:
         """How many instances of each family of patterns the graph has."""
-        instances = {name for node in self.nodes for name in patterns(meaning(node))}
+        instances = {name for node in self.nodes for name in meaning(node).patterns}
         return Counter(family(name) for name in sorted(instances))
 
     def print_readable(self) -> None:
@@ -216,12 +216,6 @@ def keep(device: int, sealed: Sealed, code: EncodedProgram | None, cause: tuple[
 def meaning(node: torch.fx.Node) -> Semantics:
     """A node's `Semantics`; blank for one that nobody knows anything of."""
     found: Semantics = node.meta.get("genie", Semantics())
-    return found
-
-
-def patterns(known: Semantics) -> tuple[str, ...]:
-    """The instances of patterns that a node is part of, each as in ``attention#3``."""
-    found: tuple[str, ...] = getattr(known, "patterns", ())
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.fx
 
-from genie_plugins.explain.explanation import Explanation, Program, meaning, patterns
+from genie_plugins.explain.explanation import Explanation, Program, meaning
 from genie_plugins.explain.outcomes import sentence
 from genie_plugins.explain.sizes import milliseconds, results
 
@@ -79,7 +79,7 @@ def _value(value: Any) -> str:
 
 def extra(known: Semantics) -> Iterator[str]:
     """Patterns, modality, and the user's annotations."""
-    yield from patterns(known)
+    yield from known.patterns
     if known.modality:
         yield known.modality
     for note in known.annotations:

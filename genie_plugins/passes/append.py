@@ -27,9 +27,7 @@ class Append:
         made_here = {slot for node in ops_of(graph) for slot in made(node)}
         found = [node for node in ops_of(graph)[:-1] if _grows(node, lasting, made_here)]
         for node in found:
-            parts: Any = node.args[0]
-            dim = node.args[1] if len(node.args) > 1 else 0
-            node.target, node.args, node.kwargs = append, (list(parts), dim), {}
+            node.target = append  # of the same arguments as `cat`
             node.meta["op"] = "genie::append"
         return len(found)
 
@@ -37,7 +35,7 @@ class Append:
 def _grows(node: Node, lasting: set[int], made_here: set[int]) -> bool:
     if node.target is not torch.ops.aten.cat.default or not lasting.issuperset(made(node)):
         return False
-    parts: Any = node.args[0]
-    dim = node.args[1] if len(node.args) > 1 else 0
+    parts: Any
+    parts, dim = node.args
     slots = [part.meta["slot"] for part in parts]
     return len(slots) > 1 and isinstance(dim, int) and slots[0] not in made_here

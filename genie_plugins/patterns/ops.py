@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from genie_core.graph import operator
+from genie_core.graph import written_arguments
 
 _SAME = {
     "_softmax": "softmax",
@@ -164,11 +164,6 @@ def _written(overload: str) -> tuple[int | str, ...]:
     if overload.startswith("aten::_copy_from"):
         return (1,)
     try:
-        schema = operator(overload)._schema
+        return written_arguments(overload)
     except (AttributeError, RuntimeError):
         return ()
-    return tuple(
-        argument.name if argument.kwarg_only else position
-        for position, argument in enumerate(schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )

@@ -10,7 +10,6 @@ import torch
 from semantics.recording import forget_programs
 
 import genie_core
-from genie_core.graph import Semantics
 
 
 @pytest.fixture
@@ -23,21 +22,13 @@ def device(device: torch.device) -> torch.device:
     return device
 
 
-@attrs.frozen
-class Matched(Semantics):
-    """What is known after patterns were looked for."""
-
-    patterns: tuple[str, ...] = ()
-
-
 @pytest.fixture
 def match() -> Any:
     """Gives ops of a program, by a part of their names, instances of patterns."""
 
     def change(program: Any, **found: tuple[str, ...]) -> None:
         for node in program.nodes:
-            known = attrs.asdict(node.meta["genie"], recurse=False)
             names = next((names for part, names in found.items() if part in node.name), ())
-            node.meta["genie"] = Matched(**{**known, "patterns": names})
+            node.meta["genie"] = attrs.evolve(node.meta["genie"], patterns=names)
 
     return change
