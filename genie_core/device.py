@@ -63,10 +63,12 @@ def _leave(process: int) -> None:
     """Close the sessions and bring autograd's device threads to rest before Python goes.
 
     One that still lets go of a Python object (2.13 and later: the context of each `backward()`),
-    or that is only starting, would otherwise abort the process: pytorch#190489.
+    or that is only starting, would otherwise abort the process: pytorch#190489. So would any other
+    thread that comes back from native code afterwards.
     """
     if os.getpid() != process:  # a fork has neither the threads nor the connections
         return
+    _native.keep_ended_threads()
     _native.settle_autograd(SETTLE_MS)
     dispatcher.close()
 

@@ -5,7 +5,6 @@
 #include "core/modes.h"
 #include "core/recorder.h"
 #include "device/attach.h"
-#include "gil.h"
 #include "kernels/meta.h"
 #include "kernels/ops.h"
 #include "leave.h"
@@ -64,7 +63,7 @@ struct OpCall {
   py::object infer_meta() const {
     auto specs = std::make_shared<Specs>();
     {
-      const GilRelease release;
+      const py::gil_scoped_release release;
       try {
         specs->signature = infer_with_meta(*info, arguments);
       } catch (const std::exception&) {
@@ -205,7 +204,7 @@ class PythonHost final : public Host {
 
   void lock(CoreMutex& mutex) override {
     if (Py_IsInitialized() && PyGILState_Check()) {
-      const GilRelease release;
+      const py::gil_scoped_release release;
       mutex.lock();
     } else {
       mutex.lock();
@@ -215,7 +214,7 @@ class PythonHost final : public Host {
   void pause() override {
     const auto moment = std::chrono::microseconds(20);
     if (PyGILState_Check()) {
-      const GilRelease release;
+      const py::gil_scoped_release release;
       std::this_thread::sleep_for(moment);
     } else {
       std::this_thread::sleep_for(moment);
@@ -398,7 +397,7 @@ void register_with_torch() {
 }
 
 Optional<Sealed> seal_released(int device, bool waits, bool asks) {
-  const GilRelease release;
+  const py::gil_scoped_release release;
   return seal(device, waits, asks);
 }
 
@@ -442,12 +441,13 @@ void bind_client(py::module_& m) {
   m.def("register_ops", &register_ops, "Ties PyTorch's operators to the device; at its first use.");
   m.def("settle_autograd",
         [](int64_t milliseconds) {
-          const GilRelease release;  // threads that start need it
+          const py::gil_scoped_release release;  // threads that start need it
           settle_autograd(std::chrono::milliseconds(milliseconds));
         });
+  m.def("keep_ended_threads", &keep_ended_threads);
   m.def("set_host", [](py::object dispatcher) {
     auto host = std::make_unique<PythonHost>(std::move(dispatcher));
-    const GilRelease release;
+    const py::gil_scoped_release release;
     set_host(std::move(host));
   });
   m.def("set_device_count", [](int count) {

@@ -1,6 +1,5 @@
 #include "executor.h"
 
-#include "gil.h"
 #include "replay/rewrite.h"
 
 #include <limits>
@@ -227,7 +226,7 @@ void bind_executor(py::module_& m) {
              const auto view = static_cast<std::string_view>(payload);
              Optional<std::string> reply;
              {
-               const GilRelease release;
+               const py::gil_scoped_release release;
                reply = replayer.run(view);
              }
              return reply ? py::object(py::bytes(*reply)) : py::none();
@@ -235,7 +234,7 @@ void bind_executor(py::module_& m) {
       .def("put",
            [](Replayer& replayer, uint64_t id, const py::buffer& data) {
              const auto info = data.request();
-             const GilRelease release;
+             const py::gil_scoped_release release;
              replayer.store().put(id, info.ptr, static_cast<size_t>(info.size * info.itemsize));
            })
       .def("read",
@@ -248,21 +247,21 @@ void bind_executor(py::module_& m) {
              view.offset = offset;
              view.size = size;
              view.stride = stride;
-             const GilRelease release;
+             const py::gil_scoped_release release;
              return HostBytes{replayer.store().read(id, view)};
            })
       .def("free",
            [](Replayer& replayer, const std::vector<uint64_t>& ids) {
              for (const auto id : ids) replayer.store().erase(id);
            })
-      .def("synchronize", [](Replayer& replayer) { replayer.store().synchronize(); }, py::call_guard<GilRelease>())
+      .def("synchronize", [](Replayer& replayer) { replayer.store().synchronize(); }, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("live_values", [](Replayer& replayer) { return replayer.store().size(); })
       .def_property_readonly("live_bytes", [](Replayer& replayer) { return replayer.store().nbytes(); })
       .def_property_readonly("rewrites", &rewrites)
       .def_property_readonly("restrided", &Replayer::restrided);
   m.def("lacking_ops", &lacking_ops, py::arg("device"));
   m.def("keep_freed_memory", &keep_freed_memory);
-  m.def("return_freed_memory", &return_freed_memory, py::call_guard<GilRelease>());
+  m.def("return_freed_memory", &return_freed_memory, py::call_guard<py::gil_scoped_release>());
   m.def("has_op", &has_op, py::arg("name"), py::arg("device"));
 }
 

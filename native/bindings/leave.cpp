@@ -1,12 +1,18 @@
 #include "leave.h"
 
+#include <Python.h>
+
 #include "core/device.h"
 #include "device/attach.h"
 
 #include <torch/csrc/autograd/anomaly_mode.h>
 #include <torch/csrc/autograd/engine.h>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <exception>
 #include <future>
 #include <thread>
 
@@ -35,7 +41,24 @@ void visit_threads() {
                                            /*accumulate_grad=*/false);
 }
 
+std::terminate_handler previous_handler = nullptr;
+
+// A stack that is unwound without an exception, while the main thread finalizes the interpreter.
+bool is_ended_by_python() {
+  return !std::current_exception() && !Py_IsInitialized() && ::syscall(SYS_gettid) != ::getpid();
+}
+
+[[noreturn]] void stay_or_terminate() {
+  while (is_ended_by_python()) ::pause();
+  previous_handler();
+  std::abort();
+}
+
 }  // namespace
+
+void keep_ended_threads() {
+  if (std::get_terminate() != stay_or_terminate) previous_handler = std::set_terminate(stay_or_terminate);
+}
 
 void settle_autograd(std::chrono::milliseconds limit) {
   if (!autograd_may_run()) return;

@@ -83,6 +83,28 @@ for _ in range(70):
     x = x @ x
 time.sleep(0.5)
 """
+# So does a thread of the user's, from one of torch's own bindings.
+USERS = """
+import threading
+import time
+import torch
+import genie_core
+
+class Late:
+    def __del__(self, sleep=time.sleep):
+        sleep(3)
+
+def work():
+    while True:
+        a @ a
+
+torch.set_num_threads(1)
+torch.ones(3, device="remote_accelerator").sum().item()
+a = torch.ones(1500, 1500)
+late = Late()
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+"""
 
 
 def run(script: str, **environment: str) -> None:
@@ -115,8 +137,9 @@ def test_so_does_one_that(script):
     run(script)
 
 
-def test_an_executor_that_is_still_at_work_does_not_end_the_process():
-    run(LATE)
+@pytest.mark.parametrize("script", [LATE, USERS], ids=["executor", "user"])
+def test_a_thread_that_comes_back_while_python_ends_does_not_end_the_process(script):
+    run(script)
 
 
 def test_a_device_thread_that_hangs_does_not_keep_the_process():
