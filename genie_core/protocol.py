@@ -128,15 +128,29 @@ class MemoryInfo(_Message, frozen=True):
     total: int
 
 
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a program's rewrite.
+
+    ``state``: unchecked, accepted or refused, and ``reason`` why refused. ``error``: the largest
+    difference, of the largest number of its tensor. The seconds are those of the run in which both
+    were compared.
+    """
+
+    program: int
+    state: str
+    reason: str
+    error: float
+    seconds_before: float
+    seconds_after: float
+
+
 class Reported(_Message, frozen=True):
     """The answer to :class:`Report`.
 
-    ``rewrites``: program, state (unchecked, accepted, refused), why refused, largest relative
-    error, and seconds of the program's first run and of its rewrite's. ``restrided``: how often
-    an op's real strides were not those inferred.
+    ``restrided``: how often an op's real strides were not those inferred.
     """
 
-    rewrites: list[tuple[int, str, str, float, float, float]]
+    rewrites: list[Outcome]
     restrided: dict[str, int]
 
 

@@ -66,7 +66,7 @@ class Store(Protocol):
 
     @property
     def rewrites(self) -> list[tuple[int, str, str, float, float, float]]:
-        """What became of each rewrite: the fields of `protocol.Reported.rewrites`."""
+        """What became of each rewrite: the fields of `protocol.Outcome`."""
 
     @property
     def restrided(self) -> dict[str, int]:

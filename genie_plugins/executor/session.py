@@ -170,7 +170,8 @@ class ClientSession:
 
     def _report(self, _: protocol.Report) -> None:
         def reported() -> _Answer:
-            return protocol.Reported(self._values.rewrites, self._values.restrided), ()
+            outcomes = [protocol.Outcome(*row) for row in self._values.rewrites]
+            return protocol.Reported(outcomes, self._values.restrided), ()
 
         self._answer(reported)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import msgspec
 import torch.fx
 
 from genie_plugins.explain.explanation import Explanation, Program, meaning
@@ -50,7 +51,7 @@ def _program(program: Program) -> dict[str, Any]:
         "roles": dict(program.count("role")),
         "patterns": dict(program.patterns),
         "passes": program.passes,
-        "rewrite": attrs.asdict(program.outcome) if program.outcome else None,
+        "rewrite": msgspec.structs.asdict(program.outcome) if program.outcome else None,
         "modules": dict(Counter(module_name(meaning(node)) for node in program.nodes)),
         "nodes": None if graph is None else [_node(n) for n in graph.nodes if n.op != "output"],
     }

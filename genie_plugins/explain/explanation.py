@@ -13,7 +13,7 @@ import attrs
 from genie_core.dispatcher import dispatcher
 from genie_core.graph import Semantics
 from genie_core.session import Session
-from genie_plugins.explain.outcomes import Outcome, Report, ask
+from genie_plugins.explain.outcomes import Report, ask
 
 if TYPE_CHECKING:
     import torch.fx
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from genie_core._native import Sealed
     from genie_core.program import EncodedProgram
+    from genie_core.protocol import Outcome
 
 _open: list[Explanation] = []
 _lock = threading.Lock()

@@ -9,22 +9,8 @@ import attrs
 from genie_core.errors import GenieError
 
 if TYPE_CHECKING:
+    from genie_core.protocol import Outcome
     from genie_core.session import Session
-
-
-@attrs.frozen
-class Outcome:
-    """What became of a program's rewrite."""
-
-    state: str
-    """unchecked, accepted or refused"""
-    reason: str
-    """Why it was refused."""
-    error: float
-    """The largest difference, of the largest number of its tensor."""
-    seconds_before: float
-    seconds_after: float
-    """Of the run in which both were compared."""
 
 
 @attrs.define
@@ -43,7 +29,7 @@ def ask(session: Session) -> Report:
         told = session.report()
     except GenieError:
         return Report()
-    return Report({row[0]: Outcome(*row[1:]) for row in told.rewrites}, told.restrided)
+    return Report({outcome.program: outcome for outcome in told.rewrites}, told.restrided)
 
 
 def sentence(passes: dict[str, int], outcome: Outcome | None) -> str:
