@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 PROTOCOL = 1
+MOST_PROGRAMS = 1 << 16  # that a session may have defined at a time
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -39,6 +40,12 @@ class Define(_Message, frozen=True):
     name: bytes
     code: bytes
     rewrite: bytes = b""
+
+
+class Forget(_Message, frozen=True):
+    """Drops programs. No reply."""
+
+    programs: list[int]
 
 
 class Run(_Message, frozen=True):
@@ -167,7 +174,9 @@ class Failed(_Message, frozen=True):
     index: int = -1
 
 
-Request = Hello | Define | Run | Put | Read | Free | Sync | Supports | Memory | Report | Bye
+Request = (
+    Hello | Define | Forget | Run | Put | Read | Free | Sync | Supports | Memory | Report | Bye
+)
 Reply = Welcome | Data | Outputs | Done | MemoryInfo | Reported | Failed
 
 

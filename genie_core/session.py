@@ -93,6 +93,7 @@ class Session:
         session = cls(device, url, channel, plugins)
         try:
             session._greet(settings.connect_timeout)
+            _native.limit_programs(device, settings.max_programs)
         except BaseException:
             channel.close()
             raise
@@ -146,6 +147,7 @@ class Session:
         if not sealed.program:
             return None
         self._flushes[reason] += 1
+        self._forget(sealed.forgotten)
         program = self._define(sealed) if sealed.is_new else None
         if Session.observers:
             where = place_of(sys._getframe())
@@ -174,6 +176,13 @@ class Session:
         rewrite = protocol.encode(program.rewrite) if program.rewrite else b""
         self._outbox.append(protocol.Define(sealed.program, program.name, program.code, rewrite))
         return program
+
+    def _forget(self, programs: list[int]) -> None:
+        """Let go of programs that gave way to others, here and at the executor."""
+        if programs:
+            self._outbox.append(protocol.Forget(programs))
+        for program in programs:
+            self._semantics.pop(program, None)
 
     def _rewrite(self, graph: torch.fx.Graph, sealed: _native.Sealed) -> protocol.Rewrite | None:
         """What the passes make of a program; nothing where one is broken."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from genie_core.errors import SettingsError
+from genie_core.protocol import MOST_PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +62,12 @@ def _size(text: str) -> int:
     return int(text)
 
 
+def _programs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROGRAMS:
+        raise ValueError(f"give a whole number, at least 1 and at most {MOST_PROGRAMS}")
+    return int(text)
+
+
 def _setting(variable: str, parse: Callable[[str], Any], *, default: Any) -> Any:
     return attrs.field(default=default, metadata={"variable": variable, "parse": parse})
 
@@ -69,8 +76,10 @@ def _setting(variable: str, parse: Callable[[str], Any], *, default: Any) -> Any
 class Settings:
     """What a user may set for one process, each by an environment variable.
 
-    `connect_timeout` is in seconds, `max_message` in bytes. `plugins` is None where all
-    installed plugins may load. `passes` are names to switch on, or with a "-" off; "all" is any.
+    `connect_timeout` is in seconds, `max_message` in bytes. `max_programs` are remembered for each
+    device, on both sides; beyond, the one that was not run for longest is forgotten. `plugins` is
+    None where all installed plugins may load. `passes` are names to switch on, or with a "-" off;
+    "all" is any.
     """
 
     devices: tuple[str, ...] = _setting("GENIE_DEVICES", _devices, default=("inproc://",))
@@ -81,6 +90,7 @@ class Settings:
     log: str = _setting("GENIE_LOG", _level, default="warning")
     connect_timeout: float = _setting("GENIE_CONNECT_TIMEOUT", _seconds, default=10.0)
     max_message: int = _setting("GENIE_MAX_MESSAGE", _size, default=8 << 30)
+    max_programs: int = _setting("GENIE_MAX_PROGRAMS", _programs, default=1024)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -39,6 +39,9 @@ class Store(Protocol):
     ) -> None:
         """Keep other ops for a program. Raises `ValueError` for what cannot take its place."""
 
+    def forget(self, programs: list[int], /) -> None:
+        """Drop programs, with their rewrites; those that are not there are no error."""
+
     def run(self, payload: bytes, /) -> bytes | None:
         """Replay a program; returns what its tail tells of shapes not known beforehand."""
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 TORCH = str(torch.__version__)
 HELLO_SECONDS = 30.0
 LINGER_SECONDS = 1.0
-MAX_PROGRAMS = 1 << 16
 _MALFORMED = (msgspec.MsgspecError, RecursionError, ValueError)
 _log = get_logger("executor")
 _Answer = tuple[protocol.Reply, "tuple[Buffer, ...]"]
@@ -44,13 +43,15 @@ class ClientSession:
         self._parts: Iterator[memoryview] = iter(())
         self._failure: protocol.Failed | None = None
         self._open = True
-        self._programs = self._runs = 0
+        self._programs: set[int] = set()
+        self._runs = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
             protocol.Run: self._run,
             protocol.Read: self._read,
             protocol.Put: self._put,
             protocol.Free: self._free,
             protocol.Define: self._define,
+            protocol.Forget: self._forget,
             protocol.Sync: self._sync,
             protocol.Supports: self._supports,
             protocol.Memory: self._memory,
@@ -86,7 +87,7 @@ class ClientSession:
         """What went through the session, for its last event."""
         store = self._store
         return {
-            "programs": self._programs,
+            "programs": len(self._programs),
             "runs": self._runs,
             "values": store.live_values if store else 0,
             "restrided": dict(store.restrided) if store else {},
@@ -193,9 +194,9 @@ class ClientSession:
             self._remember(error)
 
     def _define(self, define: protocol.Define) -> None:
-        self._programs += 1
-        if self._programs > MAX_PROGRAMS:
-            raise ProtocolError(f"a session may define {MAX_PROGRAMS} programs at most")
+        self._programs.add(define.program)
+        if len(self._programs) > protocol.MOST_PROGRAMS:
+            raise ProtocolError(f"a session may have {protocol.MOST_PROGRAMS} programs at most")
         try:
             code = protocol.decode_program(define.code)
         except _MALFORMED as error:
@@ -206,6 +207,10 @@ class ClientSession:
                 self._rewrite(define)
         except Exception as error:
             self._remember(error, define.program)
+
+    def _forget(self, forget: protocol.Forget) -> None:
+        self._programs.difference_update(forget.programs)
+        self._values.forget(forget.programs)
 
     def _rewrite(self, define: protocol.Define) -> None:
         """Keep a rewrite; a program goes on without one that cannot be played here."""

@@ -429,6 +429,7 @@ void bind_client(py::module_& m) {
       .def_readonly("ops", &Sealed::ops)
       .def_readonly("tail", &Sealed::tail)
       .def_readonly("freed", &Sealed::freed)
+      .def_readonly("forgotten", &Sealed::forgotten)
       .def_property_readonly("payload", [](const Sealed& s) { return py::bytes(s.payload); })
       .def_property_readonly("slots", [](const Sealed& s) { return s.program->kept.size(); })
       .def_property_readonly("symbols", [](const Sealed& s) { return s.program->symbols; })
@@ -478,6 +479,7 @@ void bind_client(py::module_& m) {
   m.def("seal", &seal_released);
   m.def("collect_freed", &collect_freed);
   m.def("forget_program", &forget_program);
+  m.def("limit_programs", &limit_programs);
   m.def("counters", &counters_dict);
   m.def("boxed_ops", [](int device) { return counters(device).boxed; });
   m.def("reset_counters", &reset_counters);

@@ -221,6 +221,10 @@ void bind_executor(py::module_& m) {
            py::arg("device"))
       .def("define", &define)
       .def("define_rewrite", &define_rewrite)
+      .def("forget",
+           [](Replayer& replayer, const std::vector<int64_t>& programs) {
+             for (const auto id : programs) replayer.forget(id);
+           })
       .def("run",
            [](Replayer& replayer, const py::bytes& payload) -> py::object {
              const auto view = static_cast<std::string_view>(payload);

@@ -46,7 +46,9 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
   if (!trace.ops.empty()) {
     std::vector<int64_t> symbols;
     std::tie(sealed.program, sealed.is_new) = current.programs.resolve(trace, symbols);
+    sealed.program->cut = !waits;
     ++(sealed.is_new ? current.counters.programs_built : current.counters.program_hits);
+    sealed.forgotten = current.programs.take_forgotten();
     current.log.add(sealed.program->id, trace);
     if (sealed.is_new) {
       sealed.forward = current.log.forwards(sealed.program->marks);
@@ -71,6 +73,11 @@ void forget_program(int device, uint32_t id) {
   auto& current = state(device);
   current.trace.follows = nullptr;
   current.programs.forget(id);
+}
+
+void limit_programs(int device, size_t limit) {
+  const CoreLock lock;
+  state(device).programs.set_limit(limit);
 }
 
 bool claim_upload(Value* value) {

@@ -1,4 +1,4 @@
-#include "trace.h"
+#include "program/program.h"
 
 #include <algorithm>
 
@@ -65,10 +65,17 @@ void Trace::clear() {
   tail = false;
 }
 
+// What is work enough depends on sizes. Where a program is known it decides, or each size would end
+// the trace elsewhere, and make programs of its own.
+bool Trace::ends_early(size_t enough) const {
+  if (follows != nullptr && prefix_known) return follows->cut && ops.size() == follows->signatures.size();
+  return ops.size() >= enough && ops.back().signature->heavy;
+}
+
 bool Trace::should_flush() const {
   // An executor that waits is given its first work early, then ever larger pieces.
   const size_t enough = kHeavyMin << std::min(early_flushes, 16U);
-  if (enough < kFlushMin && ops.size() >= enough && ops.back().signature->heavy) return true;
+  if (enough < kFlushMin && ends_early(enough)) return true;
   if (ops.size() < kFlushMin) return false;
   const auto latest = recent[(appended - 1) % recent.size()];
   return ops.size() >= kFlushMax || latest == *std::max_element(recent.begin(), recent.end());

@@ -53,6 +53,9 @@ struct Trace {
   // True where a trace ends well: where the hash of the last ops is a maximum of its surroundings. That
   // is decided by content alone, so the flushes of a loop fall at the same places in each of its rounds.
   bool should_flush() const;
+
+ private:
+  bool ends_early(size_t enough) const;
 };
 
 }  // namespace genie

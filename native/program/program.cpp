@@ -131,18 +131,29 @@ void lift(const Program& known, Program& fresh) {
 }  // namespace
 
 std::pair<Program*, bool> ProgramTable::resolve(const Trace& trace, std::vector<int64_t>& symbols) {
-  auto& known = programs_[trace.hash];
-  if (known && same_structure(*known, trace) && bind_symbols(*known, trace, symbols)) return {known.get(), false};
+  const auto found = programs_.find(trace.hash);
+  auto* known = found != programs_.end() && same_structure(*found->second, trace) ? found->second.get() : nullptr;
+  if (known != nullptr && bind_symbols(*known, trace, symbols)) {
+    known->used = ++resolutions_;
+    if (!trace.prefix_known) show_prefixes(*known);  // those that another program showed went with it
+    return {known, false};
+  }
   auto fresh = build(trace);
-  if (known && same_structure(*known, trace)) {
+  if (known != nullptr) {
     lift(*known, *fresh);
     fresh->origins = known->lend_origins(trace.ops.size());
-  } else {
-    for (const auto prefix : fresh->prefixes) prefixes_[prefix] = trace.hash;
   }
+  if (found != programs_.end()) drop(found);
+  show_prefixes(*fresh);
   bind_symbols(*fresh, trace, symbols);
-  known = std::move(fresh);
-  return {known.get(), true};
+  fresh->used = ++resolutions_;
+  while (programs_.size() >= limit_) drop_oldest();
+  auto& kept = programs_[trace.hash] = std::move(fresh);
+  return {kept.get(), true};
+}
+
+void ProgramTable::show_prefixes(const Program& program) {
+  for (const auto prefix : program.prefixes) prefixes_[prefix] = program.hash;
 }
 
 const Program* ProgramTable::with_prefix(uint64_t hash) const {
@@ -152,13 +163,25 @@ const Program* ProgramTable::with_prefix(uint64_t hash) const {
   return program == programs_.end() ? nullptr : program->second.get();
 }
 
-void ProgramTable::forget(uint32_t id) {
-  for (auto it = programs_.begin(); it != programs_.end(); ++it) {
-    if (it->second && it->second->id == id) {
-      programs_.erase(it);
-      return;
-    }
+void ProgramTable::drop(Programs::iterator program) {
+  for (const auto prefix : program->second->prefixes) {
+    const auto whole = prefixes_.find(prefix);
+    if (whole != prefixes_.end() && whole->second == program->first) prefixes_.erase(whole);
   }
+  forgotten_.push_back(program->second->id);
+  programs_.erase(program);
+}
+
+void ProgramTable::drop_oldest() {
+  drop(std::min_element(programs_.begin(), programs_.end(),
+                        [](const auto& a, const auto& b) { return a.second->used < b.second->used; }));
+}
+
+void ProgramTable::forget(uint32_t id) {
+  const auto found = std::find_if(programs_.begin(), programs_.end(), [&](const auto& p) { return p.second->id == id; });
+  if (found == programs_.end()) return;
+  drop(found);
+  forgotten_.pop_back();  // nobody else knows of it
 }
 
 std::string encode_run(Program& program, const Trace& trace, const std::vector<int64_t>& symbols,

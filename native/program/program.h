@@ -3,6 +3,7 @@
 
 #include "core/trace.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -28,6 +29,8 @@ struct Program {
   std::vector<uint32_t> origins;
   std::vector<Mark> marks;  // of the first sight
   bool tail = false;
+  uint64_t used = 0;  // when it was last run, in resolutions
+  bool cut = false;  // it ended because there was enough of it, not because somebody waited
   // Ids bound by the last run: the next run names only what differs.
   std::vector<uint64_t> last_ids;
   uint64_t last_base = 0;
@@ -61,10 +64,12 @@ struct Sealed {
   std::vector<uint64_t> freed;
   size_t ops = 0;
   bool tail = false;
+  std::vector<uint32_t> forgotten;  // programs that will not be run again
   std::vector<OpRef> forward;  // of a new program: per op of a backward, the op that made its autograd node
   std::vector<Binding> values;  // of a new program, as Program::bound
 };
 
+// Holds a limited number: the one that was not run for longest goes first.
 class ProgramTable {
  public:
   // The program of this trace: known, generalised from a known one, or new.
@@ -72,13 +77,24 @@ class ProgramTable {
   // A program of which a trace with this hash is the beginning, or null.
   const Program* with_prefix(uint64_t hash) const;
   void forget(uint32_t id);
+  void set_limit(size_t limit) { limit_ = limit; }
+  // Those that went, or gave way to a more general one, since the last call.
+  std::vector<uint32_t> take_forgotten() { return std::exchange(forgotten_, {}); }
 
  private:
-  std::unordered_map<uint64_t, std::unique_ptr<Program>> programs_;
+  using Programs = std::unordered_map<uint64_t, std::unique_ptr<Program>>;
+
+  Programs programs_;
   std::unordered_map<uint64_t, uint64_t> prefixes_;  // to the hash of a whole trace
+  std::vector<uint32_t> forgotten_;
+  size_t limit_ = SIZE_MAX;
+  uint64_t resolutions_ = 0;
   uint32_t next_id_ = 1;
 
   std::unique_ptr<Program> build(const Trace& trace);
+  void show_prefixes(const Program& program);
+  void drop(Programs::iterator program);
+  void drop_oldest();
 };
 
 // Writes the run of `program` on the values of `trace`; deletes nothing.

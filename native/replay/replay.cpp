@@ -204,6 +204,14 @@ void Replayer::keep_constant(Frame& frame, uint32_t slot) {
   frame.program.constants[slot] = value;
 }
 
+void Replayer::forget(int64_t program) {
+  const auto found = programs_.find(program);
+  if (found == programs_.end()) return;
+  drop_constants(*found->second);
+  if (found->second->rewrite) drop_constants(found->second->rewrite->program);
+  programs_.erase(found);
+}
+
 void Replayer::drop_constants(ReplayProgram& program) {
   for (const auto& [slot, value] : program.constants) constant_bytes_ -= value.storage.nbytes();
   program.constants.clear();

@@ -89,6 +89,7 @@ class Replayer {
   void define(std::unique_ptr<ReplayProgram> program);
   // Another program with the same effect as a known one. Throws ValueError where it cannot be.
   void define_rewrite(std::unique_ptr<Rewrite> rewrite);
+  void forget(int64_t program);
   const std::unordered_map<int64_t, std::unique_ptr<ReplayProgram>>& programs() const { return programs_; }
   // Replays as `payload` says. Returns the encoded outputs of the last op of a program with a tail.
   Optional<std::string> run(std::string_view payload);

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -206,6 +207,64 @@ def test_a_long_loop_without_reads_settles_on_few_programs(flow: Any) -> None:
     for _ in range(260 * 7):
         expected = ((expected @ torch.eye(4)).relu() + 1).mul(0.5).t().contiguous()
     assert torch.equal(x.cpu(), expected)
+
+
+@pytest.fixture
+def room_for_three(flow: Any) -> Iterator[Any]:
+    from genie_core import _native
+
+    _native.limit_programs(flow.device.index, 3)
+    yield flow
+    _native.limit_programs(flow.device.index, 1024)
+
+
+def test_the_program_that_was_not_run_for_longest_is_forgotten(room_for_three: Any) -> None:
+    flow = room_for_three
+    x = torch.arange(4.0)
+    on_device = x.to(flow.device)
+
+    def run(sines: int) -> None:
+        y, expected = on_device, x
+        for _ in range(sines):
+            y, expected = y.sin(), expected.sin()
+        assert torch.equal(y.cpu(), expected)
+
+    for sines in range(1, 6):
+        run(sines)
+    assert flow.during(lambda: [run(sines) for sines in (3, 4, 5)])["programs_built"] == 0
+    run(3)
+    assert flow.during(lambda: run(1))["programs_built"] == 1  # in place of four
+    assert flow.during(lambda: [run(sines) for sines in (1, 3, 5)])["programs_built"] == 0
+    assert flow.during(lambda: run(4))["programs_built"] == 1
+    live = [program for program in range(1, 64) if _is_defined(flow.store, program)]
+    assert len(live) == 3
+
+
+def _is_defined(store: Any, program: int) -> bool:
+    try:
+        store.run(bytes([program]))  # names it, and nothing else
+    except ValueError as error:
+        return "was not defined" not in str(error)
+    raise AssertionError("a run without values")
+
+
+def test_sizes_do_not_decide_where_a_trace_ends(flow: Any) -> None:
+    torch.manual_seed(0)
+    weights = [torch.randn(64, 64) * 0.1 for _ in range(6)]
+    on_device = [w.to(flow.device) for w in weights]
+
+    def step(batch: int) -> None:
+        x = torch.randn(batch, 64)
+        y = x.to(flow.device)
+        for w, v in zip(weights, on_device, strict=True):
+            for _ in range(3):
+                x, y = (x @ w).tanh() + 1, (y @ v).tanh() + 1
+        assert torch.equal(y.cpu(), x)
+
+    for batch in (3, 2000, 5):  # of which one is work enough to be begun at once
+        step(batch)
+    grown = flow.during(lambda: [step(batch) for batch in (2, 700, 4, 1500, 33)])
+    assert grown["programs_built"] == 0
 
 
 # Values and frees ---------------------------------------------------------------------------------

@@ -31,6 +31,10 @@ class FakeStore:
             raise ValueError("no such op: bad")
         self.programs[program] = (slots, symbols, bound, kept, tensors, ops, tail)
 
+    def forget(self, programs):
+        for program in programs:
+            self.programs.pop(program, None)
+
     def run(self, payload):
         assert threading.get_ident() == self.thread
         if payload == b"fail":

@@ -19,6 +19,7 @@ from genie_core.protocol import (
     Define,
     Done,
     Failed,
+    Forget,
     Free,
     Hello,
     Outputs,
@@ -179,8 +180,9 @@ def test_a_client_that_goes_on_talking_is_hung_up_on(client, monkeypatch):
 
 
 def test_too_many_programs(client, monkeypatch):
-    monkeypatch.setattr(session_module, "MAX_PROGRAMS", 2)
-    client.send(*[Define(i, b"", program()) for i in range(3)])
+    monkeypatch.setattr(protocol, "MOST_PROGRAMS", 2)
+    client.send(*[Define(i, b"", program()) for i in range(2)], Forget([0, 7]))
+    client.send(*[Define(i, b"", program()) for i in range(2, 4)])
     assert "2 programs at most" in client.reply().message
 
 
