@@ -2,7 +2,7 @@
 // bindings, which take the GIL; the core never holds its lock while it calls any of these.
 #pragma once
 
-#include "trace.h"
+#include "program/trace.h"
 
 #include <memory>
 #include <string>

@@ -1,7 +1,7 @@
 // Where in the user's computation an op is recorded: its autograd node, and what plugins said.
 #pragma once
 
-#include "trace.h"
+#include "program/trace.h"
 
 namespace genie {
 

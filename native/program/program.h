@@ -1,7 +1,7 @@
 // What traces turned out to be: programs, which an executor is sent once and told to run from then on.
 #pragma once
 
-#include "core/trace.h"
+#include "trace.h"
 
 #include <cstdint>
 #include <memory>

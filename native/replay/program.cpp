@@ -2,7 +2,7 @@
 // operator found, every last use known.
 #include "rewrite.h"
 
-#include "core/trace.h"
+#include "program/trace.h"
 
 #include <algorithm>
 #include <set>

@@ -2,7 +2,7 @@
 #include "loans.h"
 #include "rewrite.h"
 
-#include "core/trace.h"
+#include "program/trace.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>

@@ -2,7 +2,7 @@
 
 #include "frame.h"
 
-#include "core/trace.h"
+#include "program/trace.h"
 
 #include <chrono>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "program/program.h"
+#include "program.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // What was recorded since the last flush.
 #pragma once
 
-#include "signature.h"
+#include "core/signature.h"
 
 #include <array>
 #include <vector>
