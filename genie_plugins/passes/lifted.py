@@ -44,9 +44,11 @@ class Lifted:
     def merged(self, one: Any, other: Any) -> Any:
         """What is said in both traces, lifted numbers in their places."""
         if isinstance(one, Geometry):
-            size, stride, offset = (
-                self.merged(getattr(one, name), getattr(other, name))
-                for name in ("size", "stride", "offset")
+            size, offset = self.merged(one.size, other.size), self.merged(one.offset, other.offset)
+            # The stride of a dimension of one element says nothing.
+            stride = tuple(
+                was if n == 1 else self.merged(was, might)
+                for n, was, might in zip(size, one.stride, other.stride, strict=True)
             )
             return Geometry(one.dtype, size, stride, offset)
         if isinstance(one, list | tuple) and type(one) is type(other) and len(one) == len(other):

@@ -241,14 +241,13 @@ def test_a_replacement_serves_sizes_that_vary(genie, outcomes, attention):
         found = chain(q.to(genie), k.to(genie), v.to(genie)).sigmoid().cpu()
         torch.testing.assert_close(found, chain(q, k, v).sigmoid(), rtol=1e-4, atol=1e-5)
     assert genie_core.stats(genie).programs_built - programs <= 3
-    assert [one.state for one in outcomes()] == ["accepted"] * len(outcomes())
-    assert outcomes()
+    assert [one.state for one in outcomes()] == ["accepted"]  # that of the general program
 
 
 @pytest.mark.parametrize("of", [lambda n: n - 1, lambda n: n % 2])
 def test_one_that_depends_on_how_much_they_vary_does_not(genie, plug, only, rewritten, of):
     def odd(q, k, v):
-        return fused(q, k, v) + of(k.shape[-2])
+        return fused(q, k, v) + of(k.shape[-1])  # the length: keys are the other way round
 
     pattern = Pattern("odd_attention", (spelled,), tuple, replacement=odd, tolerance=1e9)
     plug(plugin(patterns=(pattern,), annotate=found_chains(pattern)), "odd")

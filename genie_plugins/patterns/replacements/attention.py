@@ -72,7 +72,9 @@ def _match(
     inputs = {"query": scores.args[0], "keys": scores.args[1], "value": mixed.args[1]}
     inputs |= {name: node for name, node in found.items() if isinstance(node, Node)}
     literals = {name: value for name, value in found.items() if not isinstance(value, Node)}
-    literals["heads"] = (shape[0], shape[1])
+    masks = [node for node in found.values() if isinstance(node, Node)]
+    alike = all(n == 1 for mask in masks for n in size(mask)[:-2])
+    literals["heads"] = (1, shape[0] * shape[1]) if alike else (shape[0], shape[1])
     return Match(PATTERN, match.nodes, inputs, (mixed,), literals)  # type: ignore[arg-type]
 
 
