@@ -63,6 +63,11 @@ class Semantics:
     """Of a backward's node: program, and index in it, of the op that it differentiates."""
 
     @property
+    def place(self) -> str:
+        """The place alone, without what is said of one that was not asked for."""
+        return self.origin.removeprefix("as at ").partition(", before ")[0]
+
+    @property
     def where(self) -> str:
         """Place, module and whether it is of the backward, for an error's message."""
         if self.module is None:
