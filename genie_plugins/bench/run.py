@@ -12,7 +12,16 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-NAMES = ("capture", "models", "patterns", "rewrites", "semantics", "startup", "transport")
+NAMES = (
+    "capture",
+    "dynamic_shapes",
+    "models",
+    "patterns",
+    "rewrites",
+    "semantics",
+    "startup",
+    "transport",
+)
 Row = Mapping[str, Any]
 
 
