@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -32,7 +32,9 @@ from .zoo.recording import record
 
 if TYPE_CHECKING:
     from .zoo.entry import Entry, Run
+    from .zoo.truth import Truth
 
+Label = Callable[[Sequence["torch.fx.Node"]], "Truth"]
 CUT = ("gpt2", "llama eager", "bert", "resnet")
 GPT2 = {"n_layer": 12, "n_embd": 64, "n_head": 4, "vocab_size": 1000}
 
@@ -67,8 +69,9 @@ def run(device: str = "remote_accelerator") -> dict[str, Any]:
     """Figures with their bars as `rows`, then all that they are made of."""
     import genie_core
 
-    from .zoo import held_out, zoo
+    from .zoo import zoo
     from .zoo.entry import quiet
+    from .zoo.unseen import entries
 
     torch.set_num_threads(1)
     place = genie_core.connect("inproc://") if device == "remote_accelerator" else device
@@ -78,7 +81,7 @@ def run(device: str = "remote_accelerator") -> dict[str, Any]:
         alone = _cost_of_gpt2(watch, torch.device(place))
         tuned = _tally(zoo.ENTRIES, watch, torch.device(place))
         cut = _cut(watch, torch.device(place))
-        unseen = _tally(held_out.ENTRIES, watch, torch.device(place))
+        unseen = _tally(entries.ENTRIES, watch, torch.device(place), entries.label)
     costs = {**tuned.costs(), "us_per_node_of_gpt2": alone * 1e6, "ms_once": once * 1e3}
     return _report(tuned, unseen, {**costs, "recall_where_cut": _recall(cut)})
 
@@ -164,7 +167,13 @@ def _cost_of_gpt2(watch: _Watch, device: torch.device) -> float:
 
 
 def _measure(
-    entry: Entry, each: Run, watch: _Watch, device: torch.device, *, whole: bool = True
+    entry: Entry,
+    each: Run,
+    watch: _Watch,
+    device: torch.device,
+    truth: Label = label,
+    *,
+    whole: bool = True,
 ) -> Result:
     from .zoo.entry import prepare
 
@@ -174,15 +183,15 @@ def _measure(
     watch.by_plugin, watch.failures = result.seconds, result.failures
     graphs = record(model, work, device, whole=whole)
     for graph in graphs:
-        result.add(_judge(graph))
+        result.add(_judge(graph, truth))
     return result
 
 
-def _judge(graph: torch.fx.Graph) -> Result:
+def _judge(graph: torch.fx.Graph, truth: Label) -> Result:
     nodes = [node for node in graph.nodes if "op" in node.meta]
     found = [node.meta["genie"].patterns for node in nodes]
     result = Result(ops=len(nodes), nodes=len(graph.nodes))
-    result.scores.update(judge(label(nodes), found_in(found)))
+    result.scores.update(judge(truth(nodes), found_in(found)))
     result.patterns = len({name for names in found for name in names})
     for node in nodes:
         if true := phases(node):
@@ -214,10 +223,12 @@ class _Tally:
         self._total, self._negatives = Result(), Result()
         self._models: Counter[str] = Counter()
 
-    def add(self, entry: Entry, each: Run, watch: _Watch, device: torch.device) -> None:
+    def add(
+        self, entry: Entry, each: Run, watch: _Watch, device: torch.device, truth: Label
+    ) -> None:
         """Do one run of a model; one that cannot be done is noted, with the reason."""
         try:
-            result = _measure(entry, each, watch, device)
+            result = _measure(entry, each, watch, device, truth)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self.skipped.append({"model": entry.name, "run": str(each), "reason": reason})
@@ -265,11 +276,13 @@ class _Tally:
         return {name: _figures(score) for name, score in sorted(self._total.scores.items())}
 
 
-def _tally(entries: tuple[Entry, ...], watch: _Watch, device: torch.device) -> _Tally:
+def _tally(
+    entries: tuple[Entry, ...], watch: _Watch, device: torch.device, truth: Label = label
+) -> _Tally:
     tally = _Tally()
     for entry in entries:
         for each in entry.runs:
-            tally.add(entry, each, watch, device)
+            tally.add(entry, each, watch, device, truth)
         tally.show(entry)
     return tally
 

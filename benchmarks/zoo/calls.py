@@ -40,6 +40,7 @@ MODELING = {
     "apply_rotary_pos_emb": "rope",
     "build_alibi_tensor": "alibi",
     "create_sliding_window_causal_mask": "window",
+    "create_bidirectional_sliding_window_mask": "window",
     "create_causal_mask": "mask",
     "create_bidirectional_mask": "mask",
     "dropout_add": "residual",

@@ -103,10 +103,12 @@ COMPOSITIONS = (
 )
 
 
-def compose(ran: Ran, basic: Sequence[Instance]) -> Iterator[Instance]:
+def compose(
+    ran: Ran, basic: Sequence[Instance], compositions: Sequence[Composition]
+) -> Iterator[Instance]:
     """The composed instances of a graph, given its basic ones."""
     found = list(basic)
-    for composition in COMPOSITIONS:
+    for composition in compositions:
         calls = [call for call in ran.calls if composition.applies(call)]
         made = [one for call in calls for one in composition.instances(ran, call, found)]
         found += made

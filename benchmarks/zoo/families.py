@@ -69,7 +69,7 @@ SQUEEZE_EXCITE = r"\w*(SqueezeExcite(Layer)?|SELayer)"
 HEADS = r"\w*(Pooler|ClassificationHead)|pre_classifier"
 
 
-def _is_tied(call: Call) -> bool:
+def is_tied(call: Call) -> bool:
     """Whether the module's weight is an embedding's of the model that called it."""
     root = [c.module for c in call.chain() if c.module is not None][-1]
     weight = getattr(call.module, "weight", None)
@@ -149,7 +149,7 @@ BASIC = (
     Rule("embedding", r"EmbeddingBag|BagBySum|\w*RotaryEmbedding|\w*RelativePositionBias"),
     Rule("embedding_bag", r"EmbeddingBag", names("_embedding_bag _embedding_bag_forward_only")),
     Rule("embedding_bag", r"BagBySum", names("embedding sum mean")),
-    Rule("tied_logits", r"Linear|\w*Head", PRODUCT, when=_is_tied),
+    Rule("tied_logits", r"Linear|\w*Head", PRODUCT, when=is_tied),
     Rule(
         "softmax_cross_entropy",
         "cross_entropy",

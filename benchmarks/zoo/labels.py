@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .calls import Call, call_of
-from .composed import compose
+from .composed import COMPOSITIONS, Composition, compose
 from .families import RULES
-from .rule import names
+from .rule import Rule, names
 from .truth import Ops, Ran, Truth
 
 if TYPE_CHECKING:
@@ -22,17 +22,21 @@ NEUTRAL = names(
 """Ops that compute nothing."""
 
 
-def label(nodes: Sequence[torch.fx.Node]) -> Truth:
+def label(
+    nodes: Sequence[torch.fx.Node],
+    rules: Sequence[Rule] = RULES,
+    compositions: Sequence[Composition] = COMPOSITIONS,
+) -> Truth:
     """The truth of a graph, of which `nodes` are the recorded ops; their model has to live yet."""
     ran = Ran(nodes)
     found = [
         instance
         for call in ran.calls
-        for rule in RULES
+        for rule in rules
         if rule.applies(call)
         for instance in rule.instances(ran, call)
     ]
-    found += compose(ran, found)
+    found += compose(ran, found, compositions)
     undecided: dict[str, Ops] = defaultdict(frozenset)
     for instance in found:
         if not instance.core:
