@@ -70,7 +70,7 @@ PAIR = r"(Marian|Speech2Text)Model|MT5ForConditionalGeneration|(Relative|PostNor
 SQUEEZE_EXCITE = r"SqueezeExcitation|SqueezeExciteMean"
 HEADS = (
     r"\w*(ClassificationHead|PredictionHead\w*|Pooler|PoolingHead|MLPHead|LMHead|HeadTransform)"
-    r"|\w*For\w+Classification|MobileNetV3|(Click|Factor)Model|Regressor"
+    r"|Regressor"
 )
 
 
@@ -135,6 +135,11 @@ FEED_FORWARDS = (
     ),
     Rule("mlp", rf"ConvNextV2Layer|{HEADS}|{SQUEEZE_EXCITE}|\w*(Experts|Router|Gate)"),
     Rule("mlp", r"DiffusionResnet|LowRankLinear|\w*(Attention|Mixer)|MinimalMamba|StateSpaceLayer"),
+    Rule(
+        "mlp",
+        r"\w*For\w+Classification|MobileNetV3|(Click|Factor)Model",
+        inside=r"$|\?|classifier|projector|linear",
+    ),
     Rule(
         "gated_mlp",
         r"(Qwen3|Gemma2|Phi3|ModernBert)MLP|MT5DenseGatedActDense|SwiGlu|GeGlu",
