@@ -79,7 +79,8 @@ def genie_annotate(graph: torch.fx.Graph) -> None:
     When: at a program's first sight, before it is sent; never again for that program.
     graph: a node with `meta["op"]` is a recorded op; `meta["mark"]` is what the recorder noted
     of it. Write what you know into `meta["genie"]`, a `Semantics`, with `attrs.evolve`; change
-    nothing else. Genie's own plugins come first.
+    nothing else, but `meta["begins"] = True` has what goes alike be cut before that op, from the
+    next time on. Genie's own plugins come first.
     Errors: a plugin that raises is named in a warning; the program runs all the same.
     """
 

@@ -166,6 +166,8 @@ class Session:
         try:
             graph = GraphBuilder(self._device, sealed, self._semantics_of).build()
             self._tell("genie_annotate", graph=graph)
+            if ops := _ops_before_cut(graph):
+                _native.cut_program(self._device, sealed.program, ops)
             program = attrs.evolve(
                 encode_graph(graph, sealed), rewrite=self._rewrite(graph, sealed)
             )
@@ -345,3 +347,9 @@ class Session:
         self._flushes.clear()
         self._round_trips = 0
         self._bytes_before = (self._channel.bytes_sent, self._channel.bytes_received)
+
+
+def _ops_before_cut(graph: torch.fx.Graph) -> int:
+    """How many ops come before the one that a plugin marked to begin a program; 0 for none."""
+    ops = (node.meta for node in graph.nodes if "op" in node.meta)
+    return next((count for count, meta in enumerate(ops) if meta.get("begins")), 0)

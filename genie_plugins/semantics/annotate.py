@@ -35,6 +35,7 @@ def annotate(graph: torch.fx.Graph) -> None:
     phases.tell(flow, found)
     roles.tell(flow, owners, found)
     modality.tell(flow)
+    phases.part(flow)
     for node in graph.nodes:
         _complete(node)
     earlier.remember(flow)

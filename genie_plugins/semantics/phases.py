@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from genie_plugins.semantics.caches import Caches
     from genie_plugins.semantics.flow import Flow
 
+_CACHED = ("prefill", "decode")
+
 
 def tell(flow: Flow, caches: Caches) -> None:
     """Refine `phase`, which says forward, backward or optimizer."""
@@ -48,3 +50,15 @@ def _phase(mark: Mark, seen: list[str]) -> str:
     if origin.cached and origin.length != 1:
         return "prefill"
     return seen[0] if seen else "decode" if origin.cached else "eval"
+
+
+def part(flow: Flow) -> None:
+    """Have prefill and decode be programs of their own, from the next time on."""
+    phase = ""
+    for node in flow.ops:
+        found = node.meta["genie"].phase
+        if found in _CACHED and found != phase:
+            if phase:
+                node.meta["begins"] = True
+                return
+            phase = found

@@ -479,6 +479,7 @@ void bind_client(py::module_& m) {
   m.def("seal", &seal_released);
   m.def("collect_freed", &collect_freed);
   m.def("forget_program", &forget_program);
+  m.def("cut_program", &cut_program);
   m.def("limit_programs", &limit_programs);
   m.def("counters", &counters_dict);
   m.def("boxed_ops", [](int device) { return counters(device).boxed; });

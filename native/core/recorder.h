@@ -42,6 +42,8 @@ std::vector<uint64_t> collect_freed(int device);
 
 // Undoes the learning of a program that could not be sent.
 void forget_program(int device, uint32_t id);
+// Has traces that begin like a program end after so many of its ops.
+void cut_program(int device, uint32_t id, size_t ops);
 // How many programs of a device are remembered, at least 1.
 void limit_programs(int device, size_t limit);
 

@@ -75,6 +75,11 @@ void forget_program(int device, uint32_t id) {
   current.programs.forget(id);
 }
 
+void cut_program(int device, uint32_t id, size_t ops) {
+  const CoreLock lock;
+  state(device).programs.cut(id, ops);
+}
+
 void limit_programs(int device, size_t limit) {
   const CoreLock lock;
   state(device).programs.set_limit(limit);

@@ -26,6 +26,7 @@ std::unique_ptr<Program> ProgramTable::build(const Trace& trace) {
   program->made_here = trace.made_here;
   program->tail = trace.tail;
   const bool follows = trace.prefix_known && trace.follows != nullptr;  // it asked for none of its own
+  if (follows && trace.follows->cut_at == trace.ops.size()) program->cut_at = trace.follows->cut_at;
   program->origins = follows ? trace.follows->lend_origins(trace.ops.size()) : trace.origins;
   for (size_t i = 0; i < trace.ops.size(); ++i) {
     const auto& op = trace.ops[i];
@@ -218,8 +219,17 @@ void ProgramTable::drop_oldest() {
                         [](const auto& a, const auto& b) { return a.second->used < b.second->used; }));
 }
 
+ProgramTable::Programs::iterator ProgramTable::find(uint32_t id) {
+  return std::find_if(programs_.begin(), programs_.end(), [&](const auto& p) { return p.second->id == id; });
+}
+
+void ProgramTable::cut(uint32_t id, size_t ops) {
+  const auto found = find(id);
+  if (found != programs_.end()) found->second->cut_at = ops;
+}
+
 void ProgramTable::forget(uint32_t id) {
-  const auto found = std::find_if(programs_.begin(), programs_.end(), [&](const auto& p) { return p.second->id == id; });
+  const auto found = find(id);
   if (found == programs_.end()) return;
   drop(found);
   forgotten_.pop_back();  // nobody else knows of it

@@ -30,6 +30,7 @@ struct Program {
   std::vector<Mark> marks;  // of the first sight
   bool tail = false;
   uint64_t used = 0;  // when it was last run, in resolutions
+  size_t cut_at = 0;  // traces that begin alike end after so many ops; 0: no matter
   bool cut = false;  // it ended because there was enough of it, not because somebody waited
   // Ids bound by the last run: the next run names only what differs.
   std::vector<uint64_t> last_ids;
@@ -77,6 +78,7 @@ class ProgramTable {
   // A program of which a trace with this hash is the beginning, or null.
   const Program* with_prefix(uint64_t hash) const;
   void forget(uint32_t id);
+  void cut(uint32_t id, size_t ops);
   void set_limit(size_t limit) { limit_ = limit; }
   // Those that went, or gave way to a more general one, since the last call.
   std::vector<uint32_t> take_forgotten() { return std::exchange(forgotten_, {}); }
@@ -102,6 +104,7 @@ class ProgramTable {
   void show_prefixes(const Program& program);
   void drop(Programs::iterator program);
   void drop_oldest();
+  Programs::iterator find(uint32_t id);
 };
 
 // Writes the run of `program` on the values of `trace`; deletes nothing.
