@@ -289,7 +289,8 @@ def _tally(
 
 def _report(tuned: _Tally, unseen: _Tally, costs: dict[str, float]) -> dict[str, Any]:
     """Everything, in what JSON has."""
-    held_out = {f"held_out_{key}": value for key, value in unseen.facts().items()}
+    unknown = unseen.facts() if unseen.runs else {}
+    held_out = {f"held_out_{key}": value for key, value in unknown.items()}
     facts = {**tuned.facts(), **costs, **held_out}
     return {
         "rows": [_figure(key, value) for key, value in facts.items()],

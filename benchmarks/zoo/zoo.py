@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import negatives, plain_models, transformers_models
+from . import further_models, negatives, plain_models, transformers_models
 
 if TYPE_CHECKING:
     from .entry import Entry
 
 ENTRIES: tuple[Entry, ...] = (
-    transformers_models.ENTRIES + plain_models.ENTRIES + negatives.NEGATIVES
+    transformers_models.ENTRIES
+    + plain_models.ENTRIES
+    + further_models.ENTRIES
+    + negatives.NEGATIVES
 )

@@ -89,6 +89,14 @@ class Builder:
             _find_core(step)
         return step
 
+    def drop(self, step: Step) -> None:
+        """Take back one of the latest steps, for another that stands for it and more."""
+        if step in self.steps[-4:]:
+            self.steps.remove(step)
+        for operand in step.inputs:
+            if step in operand.users:
+                operand.users.remove(step)
+
     def op(
         self,
         info: OpInfo,

@@ -8,7 +8,9 @@ import torch.fx
 
 from genie_plugins.patterns.builder import Builder, Rule, Values, core_of
 from genie_plugins.patterns.ops import ACTIVATIONS, SQUASHING
+from genie_plugins.patterns.scores import softmax, weighted, written_softmax
 from genie_plugins.patterns.step import Step, Value
+from genie_plugins.patterns.walk import cone
 
 Node = torch.fx.Node
 
@@ -30,6 +32,9 @@ def _trails(values: Values) -> tuple[Node, ...]:
     return tuple(node for value in values if type(value) is Value for node in value.trail)
 
 
+_LAYERS = {"linear", "matmul", "layer_norm", "rms_norm", "sdpa"}
+
+
 # Products ------------------------------------------------------------------------------------
 
 
@@ -38,12 +43,20 @@ def _product(b: Builder, name: str, values: Values, extra: Values, node: Any, ge
     left, right = values[:2]
     if type(left) is not Value or type(right) is not Value:
         return _new(b, name, values, node, geo)
-    if left.step.static and not right.step.static:
+    if _is_weight(name, left) and not right.step.static:
         left, right = right, left
     computed = left.step.name != "leaf" and right.step.name != "leaf"
-    if right.step.static or (name == "mm" and not computed):
+    if _is_weight(name, right) or (name == "mm" and not computed):
         return Value(b.step("linear", (left, right), node, geo, extra))
-    return Value(b.step("matmul", (left, right), node, geo, extra))
+    return Value(b.step("matmul", weighted(left, right), node, geo, extra))
+
+
+def _is_weight(name: str, value: Value) -> bool:
+    """Whether an operand is a parameter, or made of parameters: not what layers made of them."""
+    step = value.step
+    if not step.static or step.name == "leaf" or name in ("mm", "mv"):
+        return step.static
+    return not any(one.name in _LAYERS for one in cone([step], lambda s: not s.static, 40))
 
 
 def _addmm(b: Builder, name: str, values: Values, extra: Values, node: Any, geo: Any) -> Value:
@@ -77,6 +90,7 @@ def _add(b: Builder, name: str, values: Values, extra: Values, node: Any, geo: A
         linear = _of(one, "linear")
         if linear is not None and type(other) is Value and _is_bias(linear, other):
             nodes = (*linear.nodes, *_trails(values))
+            b.drop(linear)
             return Value(b.step("linear", linear.values, node, geo, (other,), nodes))
     return None
 
@@ -94,6 +108,8 @@ def _mul(b: Builder, name: str, values: Values, extra: Values, node: Any, geo: A
         return _dropout(b, left, right, node, geo)
     if _of(left, "keep") is not None:
         return _dropout(b, right, left, node, geo)
+    if _number(right) or _number(left) or _of(left, "bernoulli") or _of(right, "bernoulli"):
+        return _scaled_back(b, left, right, node, geo)
     if type(left) is not Value or type(right) is not Value:
         return None
     if left.step is right.step and left.node is right.node:
@@ -177,7 +193,8 @@ def _div(b: Builder, name: str, values: Values, extra: Values, node: Any, geo: A
     if keep is not None:
         return Value(b.step("keep", (), node, geo, (), (*keep.nodes, *_trails(values))))
     if _number(right) and right and type(left) is Value:
-        return _new(b, "mul", (left, 1.0 / right), node, geo)
+        dropped = _scaled_back(b, left, right, node, geo)
+        return dropped or _new(b, "mul", (left, 1.0 / right), node, geo)
     root = _of(right, "sqrt")
     if root is not None:
         inverse = b.step("rsqrt", root.values, None, root.geometry, (), root.nodes)
@@ -185,20 +202,7 @@ def _div(b: Builder, name: str, values: Values, extra: Values, node: Any, geo: A
         if _number(left):
             return Value(inverse, (*root.nodes, node) if node is not None else ())
         return _new(b, "mul", (left, value), node, geo)
-    return _written_softmax(b, values, node, geo)
-
-
-def _written_softmax(b: Builder, values: Values, node: Any, geo: Any) -> Value | None:
-    """exp(x) / sum(exp(x))."""
-    exp, total = _of(values[0], "exp"), _of(values[1], "sum")
-    if exp is None or total is None or total.args[0] is not exp:
-        return None
-    source, nodes = exp.values[0], (*exp.nodes, *total.nodes)
-    shift = _of(source, "sub")
-    if shift is not None and shift.operands[-1].name in ("amax", "max", "item", "detach"):
-        nodes = (*shift.operands[-1].nodes, *shift.nodes, *nodes)
-        source = shift.values[0]
-    return _softmax(b, "softmax", (source,), (), node, geo, nodes)
+    return written_softmax(b, values, node, geo)
 
 
 def _reciprocal(b: Builder, _: str, v: Values, extra: Values, node: Any, geo: Any) -> Value | None:
@@ -217,11 +221,45 @@ def _addcmul(b: Builder, _: str, v: Values, extra: Values, node: Any, geo: Any) 
     return _new(b, "add", (v[0], Value(product)), node, geo)
 
 
-# Dropout, softmax ----------------------------------------------------------------------------
+# Dropout -------------------------------------------------------------------------------------
 
 
 def _bernoulli(b: Builder, _: str, values: Values, extra: Values, node: Any, geo: Any) -> Value:
     return Value(b.step("bernoulli", (), node, geo, (), _trails(values[:1])))
+
+
+def _chance(b: Builder, name: str, v: Values, _: Values, node: Any, geo: Any) -> Value | None:
+    """A random number compared with a number: as good as `bernoulli`."""
+    drawn = next((one for one in v if type(one) is Value and one.step.name in _DRAWN), None)
+    if drawn is None or sum(type(one) is Value for one in v) > 1:
+        return None
+    return Value(b.step("bernoulli", (), node, geo, (), (*drawn.step.nodes, *drawn.trail)))
+
+
+def _rounded(b: Builder, _: str, v: Values, __: Values, node: Any, geo: Any) -> Value | None:
+    """A random number and a chance, rounded down."""
+    total = _of(v[0], "add")
+    drawn = [o for o in total.operands if o.name in _DRAWN] if total is not None else []
+    if total is None or not drawn or len(total.operands) != 1:
+        return None
+    nodes = (*drawn[0].nodes, *total.recorded, *_trails(v))
+    return Value(b.step("bernoulli", (), node, geo, (), nodes))
+
+
+_DRAWN = {"uniform", "rand", "rand_like"}
+
+
+def _scaled_back(b: Builder, left: Any, right: Any, node: Any, geo: Any) -> Value | None:
+    """What was multiplied with zeros and ones by chance, and is made as large again, or was."""
+    for value, factor in ((left, right), (right, left)):
+        product = _of(value, "mul")
+        for one, other in (product.values, product.values[::-1]) if product is not None else ():
+            chance = factor if _number(other) else other
+            if type(one) is Value and _of(chance, "bernoulli") is not None:
+                nodes = (*chance.step.nodes, *chance.trail, *product.nodes, *value.trail)
+                b.step("dropout", (one,), node, geo, (), nodes)
+                return Value(one.step, one.trail, dropped=True)
+    return None
 
 
 def _dropout(b: Builder, value: Any, keep: Value, node: Any, geo: Any) -> Value | None:
@@ -239,51 +277,6 @@ def _native_dropout(
     value = values[0]
     b.step("dropout", (value,), node, geo)
     return Value(value.step, value.trail, dropped=True)
-
-
-_SCORING = {"mul", "add", "sub", "where", "masked_fill", "act", "tanh", "maximum", "minimum"}
-_SCORING |= {"clamp", "clamp_min", "div", "masked_softmax"}
-
-
-def _softmax(
-    b: Builder,
-    name: str,
-    values: Values,
-    extra: Values,
-    node: Any,
-    geo: Any,
-    nodes: tuple[Node, ...] = (),
-) -> Value:
-    """What scales and masks scores of attention belongs to the softmax."""
-    found: list[Step] = []
-    product = _scores(values[0], found, 8)
-    if product is None:
-        return Value(b.step("softmax", values[:1], node, geo, (), nodes))
-    chain = {n: None for step in found for n in step.recorded}
-    masks = tuple(
-        value
-        for step in found
-        for value in (*step.values, *step.extra)
-        if type(value) is Value and value.step not in found and value.step is not product.step
-    )
-    every = (*chain, *values[0].trail, *nodes)
-    return Value(b.step("softmax", (product,), node, geo, masks, every))
-
-
-def _scores(value: Any, found: list[Step], depth: int) -> Value | None:
-    """The product of activations that a value was scaled and masked from."""
-    if type(value) is not Value or not depth:
-        return None
-    if value.step.name == "matmul":
-        return value
-    if value.step.name not in _SCORING:
-        return None
-    for operand in value.step.values:
-        product = _scores(operand, found, depth - 1)
-        if product is not None:
-            found.append(value.step)
-            return product
-    return None
 
 
 RULES: dict[str, Rule] = {
@@ -315,6 +308,8 @@ RULES: dict[str, Rule] = {
     "clamp_min": _clamp,
     "bernoulli": _bernoulli,
     "dropout": _native_dropout,
-    "softmax": _softmax,
+    "softmax": softmax,
+    **dict.fromkeys(("gt", "ge", "lt", "le"), _chance),
+    "floor": _rounded,
     **dict.fromkeys(ACTIVATIONS, _act),
 }

@@ -11,7 +11,7 @@ import torch.fx
 from genie_core.apart import apart
 from genie_core.log import get_logger
 from genie_core.plugins import manager
-from genie_plugins.patterns.detectors import DETECTORS
+from genie_plugins.patterns.detectors import DETECTORS, FIRST
 from genie_plugins.patterns.detectors.chains import joined
 from genie_plugins.patterns.found import Families, Found
 from genie_plugins.patterns.matcher import TemplateMatcher
@@ -75,6 +75,7 @@ class Index:
 
 _NONE: list[TemplateMatcher] = []
 _MOST = 1 << 14
+_NORMS = ("layer_norm", "rms_norm")
 
 
 def _fits(needs: Above, above: Above) -> bool:
@@ -110,10 +111,16 @@ def search(view: View, known: Families) -> Families:
         for one in _at(step, templates.fitting(step), view.order):
             candidates.setdefault(one.pattern.name, []).append(one)
     apart = {name: _apart(ones) for name, ones in candidates.items()}
-    excited = {step for one in apart.get("squeeze_excite", ()) for step in one.steps}
-    apart["mlp"] = joined([one for one in apart.get("mlp", ()) if one.end not in excited])
     layers = {step for one in apart.get("layer_norm", ()) for step in one.steps}
     apart["rms_norm"] = [one for one in apart.get("rms_norm", ()) if one.end not in layers]
+    for name, detector in FIRST:
+        apart.setdefault(name, []).extend(detector(view, apart))
+    excited = {step for one in apart["squeeze_excite"] for step in one.steps}
+    mlps = sorted(apart["mlp"], key=lambda one: one.end.index)
+    apart["mlp"] = joined([one for one in mlps if one.end not in excited])
+    crossed = {step for one in apart.get("feature_interaction", ()) for step in one.steps}
+    bags = apart.get("embedding_bag", [])
+    apart["embedding_bag"] = [one for one in bags if one.end not in crossed]
     for name, ones in apart.items():
         known.setdefault(name, []).extend(ones)
     for name, detector in DETECTORS:
@@ -163,6 +170,8 @@ def _recorded(steps: list[Step]) -> tuple[Node, ...]:
         for value in step.reads:
             if value.step in own or value.step.static:
                 nodes += value.trail
+                if step.name in _NORMS:
+                    nodes += value.step.nodes if value.step.static else ()  # 1 + weight
     return tuple(nodes)
 
 

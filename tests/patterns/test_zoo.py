@@ -206,13 +206,13 @@ def test_no_model_that_is_held_out_is_in_the_zoo():
         assert homes(found).isdisjoint(homes(seen)), one.name
 
 
-def unseen(name):
-    return next(one for one in held_out.ENTRIES if one.name == name)
+def model(name):
+    return next(one for one in zoo.ENTRIES if one.name == name)
 
 
 def test_of_a_block_that_sums_its_parts_first_the_last_sum_is_beyond_doubt(place):
     pytest.importorskip("transformers")
-    found = count(label(only(unseen("gptj"), EVAL, place)))
+    found = count(label(only(model("gptj"), EVAL, place)))
     assert (found["attention"], found["mlp"], found["layer_norm"]) == (2, 2, 3)
     assert (found["residual"], found["rope"]) == (2, 4)
     assert (found["transformer_block"], found["decoder"]) == (2, 1)
@@ -220,14 +220,14 @@ def test_of_a_block_that_sums_its_parts_first_the_last_sum_is_beyond_doubt(place
 
 def test_a_block_that_adds_nothing_is_no_residual_block(place):
     pytest.importorskip("transformers")
-    found = count(label(only(unseen("efficientnet"), EVAL, place)))
+    found = count(label(only(model("efficientnet"), EVAL, place)))
     assert found["squeeze_excite"] == 4
     assert found["residual_block"] == 2  # each stage's second
     assert found["conv_bn_act"] == 8  # stem, top, 4 depthwise, 2 that widen
 
 
 def test_projections_of_grouped_attention_are_left_open(place):
-    nodes = only(unseen("decoder: grouped einsum, RMS norm by unit vectors"), EVAL, place)
+    nodes = only(model("decoder: grouped einsum, RMS norm by unit vectors"), EVAL, place)
     for attention in label(nodes).of("attention"):
         core = [name.partition(".")[0] for name in names(nodes, attention)]
         assert core == ["aten::bmm", "aten::_softmax", "aten::bmm"]

@@ -151,7 +151,8 @@ def windows(view: View, found: Families) -> Iterator[Found]:
 
 def _is_window(step: Step) -> bool:
     if step.name == "triu":
-        return any(s.name == "tril" for u in step.users for s in u.operands)
+        near = {*step.operands, *step.users, *(s for u in step.users for s in u.operands)}
+        return any(s.name == "tril" for s in near)
     if step.name not in _COMPARES:
         return False
     return any(_is_moved(operand) for operand in step.operands) or any(
@@ -173,6 +174,7 @@ def _is_moved(step: Step) -> bool:
 
 
 def _is_distance(step: Step) -> bool:
+    step = step.operands[0] if step.name == "abs" else step
     return step.name == "sub" and len(step.operands) == 2
 
 
@@ -228,8 +230,8 @@ def appends(view: View, found: Families) -> Iterator[Found]:
 
 
 def _goes_on(step: Step) -> bool:
-    """Whether what it begins with was there before, or is empty."""
-    if not step.operands:
+    """Whether what it begins with was there before, or is empty; a learned prefix is none."""
+    if not step.operands or step.operands[0].role == "weight":
         return False
     old = step.operands[0]
     return old.name in ("leaf", "alloc", "zeros", "update", *_APPENDS)

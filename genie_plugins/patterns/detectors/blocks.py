@@ -56,8 +56,29 @@ def blocks(view: View, found: Families) -> Iterator[Found]:
             if before is None or before.feed_forward or not before.attention:
                 break
             members.insert(0, before)
+        if not last.attention and len(members) == 1:
+            members = _around_convolution(last, by_end, norms)
         if any(member.attention for member in members) and last.end.index >= view.begin:
             yield _block(members, norms)
+
+
+def _around_convolution(
+    last: _Sum, by_end: dict[Step, _Sum], norms: dict[Step, Found]
+) -> list[_Sum]:
+    """A block with a convolution behind its attention, and half an MLP before."""
+
+    def before(member: _Sum) -> _Sum | None:
+        return by_end.get(_plain(member.stream, norms))
+
+    convolution = before(last)
+    if convolution is None or convolution.attention or convolution.feed_forward:
+        return [last]
+    attention = before(convolution)
+    if attention is None or not attention.attention:
+        return [last]
+    first_half = before(attention)
+    members = [attention, convolution, last]
+    return members if first_half is None or not first_half.feed_forward else [first_half, *members]
 
 
 def _continues(member: _Sum, by_end: dict[Step, _Sum], norms: dict[Step, Found]) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import attrs
+
 from genie_plugins.patterns.found import Detector, Families, Found, detected
 from genie_plugins.patterns.walk import cone
 
@@ -40,7 +42,7 @@ def loops(view: View, found: Families) -> Iterator[Found]:
         if step.name in _LAYERS and not step.name.endswith("cell"):
             yield detected("cell_loop", [step])
     for name in CELLS:
-        cells = [one for one in found.get(name, ()) if one.inputs]
+        cells = [one for one in found.get(name, ()) if one.inputs or one.links]
         if not cells or cells[-1].end.index < view.begin:
             continue
         for chain in _chains(cells):
@@ -49,10 +51,11 @@ def loops(view: View, found: Families) -> Iterator[Found]:
 
 
 def _chains(cells: list[Found]) -> Iterator[list[Found]]:
-    makers = {output: one for one in cells for output in one.outputs[:1]}
+    makers = {output: one for one in cells for output in one.outputs}
     nexts: dict[Found, Found] = {}
     for one in cells:
         states = [one.inputs[name].step for name in ("h", "x") if name in one.inputs]
+        states += one.links.values()
         before = next((makers[state] for state in states if state in makers), None)
         if before is not None and before is not one and before.end.index < one.end.index:
             nexts[before] = one
@@ -79,34 +82,61 @@ def _grown(found: Families, loop: Found) -> Found:
 # State-space scans ---------------------------------------------------------------------------
 
 
+@attrs.define(eq=False)
+class _Chain:
+    """States of which each goes on from the one before, or that share their decay."""
+
+    decay: Step
+    older: Found | None
+    decays: set[Step] = attrs.Factory(set)
+    states: list[Step] = attrs.Factory(list)
+
+
 def scans(view: View, found: Families) -> Iterator[Found]:
     """h = exp(…)·h + …, again and again."""
-    by_decay: dict[Step, list[Step]] = {}
+    known = {step: one for one in found.get("ssm_scan", ()) for step in one.steps}
+    homes: dict[Step, _Chain] = {}
     for step in view.steps:
-        decay = _decay(step)
-        if decay is not None:
-            by_decay.setdefault(decay, []).append(step)
-    for decay, states in by_decay.items():
-        older = [one for one in found.get("ssm_scan", ()) if one.links["decay"] is decay]
-        before = {step for one in older for step in one.steps}
-        scan = detected("ssm_scan", before | _scan(decay, states), links={"decay": decay})
-        for one in older:
-            scan.names = one.names
-            scan.nodes_to_name = tuple(n for n in scan.nodes if n not in set(one.nodes))
-            found["ssm_scan"].remove(one)
-        yield scan
+        parts = _decayed(step)
+        if parts is not None:
+            decay, before = parts
+            older = known.get(before) or known.get(decay)
+            chain = homes.get(before) or homes.get(decay) or _Chain(decay, older)
+            chain.decays.add(decay)
+            chain.states.append(step)
+            homes[step] = homes[decay] = chain
+    for chain in dict.fromkeys(homes.values()):
+        if len(chain.states) > 1 or chain.older is not None or len(chain.decay.size) > 2:
+            yield _scanned(found, chain)
 
 
-def _decay(step: Step) -> Step | None:
-    """The exponential that a state is multiplied with, if `step` is the next state."""
+def _scanned(found: Families, chain: _Chain) -> Found:
+    older = chain.older
+    before = set(older.steps) if older is not None else set()
+    steps = before | _scan(chain.decays, chain.states)
+    scan = detected("ssm_scan", steps, links={"decay": chain.decay})
+    if older is not None and older in found["ssm_scan"]:
+        scan.names = older.names
+        scan.nodes_to_name = tuple(n for n in scan.nodes if n not in set(older.nodes))
+        found["ssm_scan"].remove(older)
+    return scan
+
+
+def _decayed(step: Step) -> tuple[Step, Step] | None:
+    """The exponential and the state that it is multiplied with, if `step` is the next state."""
     if step.name != "add":
         return None
     for product in step.operands:
         if product.name == "mul" and len(product.operands) == 2:
-            for decay, _ in (product.operands, product.operands[::-1]):
-                if decay.name == "exp" and len(decay.size) >= 3:
-                    return decay
+            for decay, state in (product.operands, product.operands[::-1]):
+                if decay.name == "exp" and len(decay.size) > 1 and _is_old(state):
+                    return decay, state
     return None
+
+
+def _is_old(state: Step) -> bool:
+    """Whether it may be a state: nothing that a model always has."""
+    return not state.static or state.name != "leaf" or state.role != "weight"
 
 
 def _read_off(state: Step) -> set[Step]:
@@ -119,9 +149,9 @@ def _read_off(state: Step) -> set[Step]:
     return found
 
 
-def _scan(decay: Step, states: list[Step]) -> set[Step]:
+def _scan(decays: set[Step], states: list[Step]) -> set[Step]:
     """All that a scan's states are computed by, and what is read off them."""
-    steps = {decay, *states}
+    steps = {*decays, *states}
     for state in states:
         steps |= {o for o in state.operands if o.name == "mul"}
         steps |= _read_off(state)

@@ -1,4 +1,4 @@
-"""What images go through: patches, blocks, skips, heads."""
+"""What images go through: blocks and skips."""
 
 from __future__ import annotations
 
@@ -6,127 +6,91 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import torch.fx
-
 from genie_plugins.patterns.found import Families, Found, detected
 from genie_plugins.patterns.step import Step, Value
-from genie_plugins.patterns.walk import between, first, numbers
+from genie_plugins.patterns.walk import between, cone, first, numbers
 
 if TYPE_CHECKING:
     from genie_plugins.patterns.view import View
 
-Node = torch.fx.Node
-
 _UPSAMPLES = ("upsample_", "_upsample", "pixel_shuffle", "max_unpool")
-_POOLS = (
-    "adaptive_avg_pool",
-    "_adaptive_avg_pool",
-    "adaptive_max_pool",
-    "avg_pool",
-    "mean",
-    "amax",
-)
-
-
-def patches(view: View, found: Families) -> Iterator[Found]:
-    """Convolutions that cut an image into patches, whose results are read as a sequence."""
-    for step in view.steps:
-        if _is_convolved(step) or (step.name == "linear" and _is_of_patches(step.values[0])):
-            yield detected("patch_embedding", [step])
-
-
-def _is_convolved(step: Step) -> bool:
-    return step.name == "conv" and _cuts(step) and _is_sequence(step)
-
-
-def _is_of_patches(value: Value) -> bool:
-    """Whether an input was copied patch by patch: (…, channels, height, width) or with them last.
-
-    A row of what is read is then as long as a patch has values.
-    """
-    if value.step.name != "leaf" or value.step.static or value.geometry is None:
-        return False
-    sources = [node.args[0] for node in value.trail if node.args]
-    sizes = [n.meta["geometry"].size for n in sources if isinstance(n, Node) and "slot" in n.meta]
-    width = numbers(value.geometry.size)[-1]
-    return any(len(size) >= 5 and math.prod(numbers(size)[-3:]) == width for size in sizes)
-
-
-def _cuts(step: Step) -> bool:
-    if step.node is None or step.operands[0].name == "conv" or step.operands[0].static:
-        return False
-    kernel = numbers(step.operands[1].size)[2:]
-    stride = step.node.args[3]
-    stride = [s for s in stride if isinstance(s, int)] if isinstance(stride, list | tuple) else []
-    return len(kernel) > 1 and kernel[0] > 1 and list(kernel) == stride and _is_image(step)
-
-
-def _is_image(step: Step) -> bool:
-    source = step.operands[0]
-    return source.name == "leaf" or numbers(source.size)[1:2] in ((1,), (3,), (4,))
-
-
-def _is_sequence(step: Step) -> bool:
-    """Whether channels come last, for who reads it."""
-    for user in step.users:
-        for value in user.values:
-            for one in value if isinstance(value, tuple) else (value,):
-                if type(one) is Value and one.step is step and one.geometry is not None:
-                    if len(one.geometry.size) == 3:
-                        return True
-                    if len(one.geometry.size) == 4 and one.geometry.stride[-1] != 1:
-                        return True
-    return False
 
 
 def residual_blocks(view: View, found: Families) -> Iterator[Found]:
-    """Convolutions with a way around them."""
+    """Convolutions with a way around them; not those of attention or of an MLP."""
+    others = _others(found)
     for one in found.get("residual", ()):
         if one.end.index < view.begin:
             continue
         end, stream = one.end, one.links["stream"]
         steps = between(stream, end)
-        if sum(s.name == "conv" and len(s.size) == 4 for s in steps):
+        if _is_convolved([s for s in steps if s not in others]) and steps.isdisjoint(_ends(found)):
             after = [u for u in end.users if u.name == "act" and u.operands[0] is end]
             yield detected("residual_block", steps | set(after))
 
 
+def _others(found: Families) -> set[Step]:
+    """Convolutions that are part of something else."""
+    return {step for one in found.get("mlp", ()) for step in one.steps if step.name == "conv"}
+
+
+def _ends(found: Families) -> set[Step]:
+    """Where attention ends."""
+    kinds = ("attention", "cross_attention")
+    return {one.end for name in kinds for one in found.get(name, ())}
+
+
+def _is_convolved(steps: list[Step]) -> bool:
+    """Whether neighbours are mixed: of sequences, twice."""
+    convs = [step for step in steps if step.name == "conv"]
+    mixing = [conv for conv in convs if math.prod(numbers(conv.operands[1].size)[2:]) > 1]
+    return any(len(conv.size) > 3 for conv in convs) or len(mixing) > 1
+
+
 def skips(view: View, found: Families) -> Iterator[Found]:
-    """What was there before pooling, put beside what was made larger again."""
+    """What was there before pooling, put beside or added to what was made larger again."""
     for step in view.steps:
-        if step.name != "cat" or len(step.operands) != 2 or len(step.size) not in (4, 5, 3):
+        if len(step.size) not in (3, 4, 5):
             continue
-        ups = [_enlarged(operand) for operand in step.operands]
-        if ups.count(None) == 1:
-            yield detected("unet_skip", [step])
+        if step.name == "cat" and len(step.operands) > 1:
+            grown = [operand for operand in step.operands if _is_grown(operand)]
+            if len(grown) == 1 and (len(step.operands) == 2 or _is_from(grown[0], step.operands)):
+                yield detected("unet_skip", [step])
+    for one in list(found.get("residual", ())):
+        if one.end.index >= view.begin and one.end.name == "add" and _is_skip(one):
+            found["residual"].remove(one)
+            yield detected("unet_skip", [one.end])
 
 
-def _enlarged(step: Step) -> Step | None:
-    return first(step, _enlarges, {"conv", "batch_norm", "act", "item", "constant_pad_nd", "add"})
+def _is_skip(one: Found) -> bool:
+    """Whether what is added was made smaller and larger again on its way."""
+    other = [operand for operand in one.end.operands if operand is not one.links["stream"]]
+    return len(other) == 1 and _is_grown(other[0]) and not _is_grown(one.links["stream"])
 
 
-def _enlarges(step: Step) -> bool:
-    if step.name == "conv" and step.node is not None:
-        return True in step.node.args[5:8]
-    return step.name.startswith(_UPSAMPLES)
+def _is_from(grown: Step, operands: list[Step]) -> bool:
+    """Whether what was made larger was computed from one of the others."""
+    first_index = min(operand.index for operand in operands)
+    above = cone([grown], lambda s: s.index < first_index, 400, extras=False)
+    return any(operand in above for operand in operands if operand is not grown)
 
 
-def heads(view: View, found: Families) -> Iterator[Found]:
-    """Pooled features, and the linear map of them; an excitation is none."""
-    inside = {s for one in found.get("squeeze_excite", ()) for s in one.steps}
-    for step in view.steps:
-        if step.name != "linear" or step in inside:
-            continue
-        pool = first(step.operands[0], _pools, {"layer_norm", "batch_norm", "act", "item"})
-        if pool is not None and pool not in inside:
-            yield detected("pooling_head", between(pool.operands[0], step))
+_THROUGH = {"conv", "batch_norm", "act", "item", "constant_pad_nd", "add", "group_norm", "cat"}
+_THROUGH |= {"layer_norm"}
 
 
-def _pools(step: Step) -> bool:
-    if not step.name.startswith(_POOLS) or not step.operands:
+def _is_grown(step: Step) -> bool:
+    return first(step, _grows, _THROUGH) is not None
+
+
+def _grows(step: Step) -> bool:
+    """Whether a result has more positions than what it was made of."""
+    if not step.values or type(step.values[0]) is not Value or len(step.size) < 3:
         return False
-    size, given = numbers(step.size), numbers(step.operands[0].size)
-    if len(given) < 4:
-        return len(given) == 3 and len(size) == 2
-    spatial = size[2:]
-    return all(s == 1 for s in spatial) or step.name.startswith(("adaptive", "_adaptive"))
+    given = step.values[0].geometry
+    if given is None or len(given.size) != len(step.size):
+        return False
+    after, before = math.prod(numbers(step.size)[2:]), math.prod(numbers(given.size)[2:])
+    if step.name.startswith(_UPSAMPLES):
+        return after > before
+    return step.name == "conv" and after >= 2 * before > 2

@@ -18,6 +18,7 @@ def patterns() -> list[Pattern]:
     """LoRA and quantized linear maps."""
     quantized: list[Spelling] = [_dequantized, _shifted, _scaled_after]
     lora: list[Spelling] = [_lora, _lora_scaled_inside, _lora_scaled_before, _lora_unscaled]
+    lora += [_lora_in_weight, _lora_in_weight_unscaled]
     return [
         Pattern("lora", lora, _ranks, _is_low),
         Pattern("quantized_linear", quantized, _integers, _has_integers),
@@ -42,6 +43,14 @@ def _lora_scaled_before(x: T, weight: T, weight_a: T, weight_b: T, scale: float)
 
 def _lora_unscaled(x: T, weight: T, weight_a: T, weight_b: T) -> T:
     return F.linear(x, weight) + F.linear(F.linear(x, weight_a), weight_b)
+
+
+def _lora_in_weight(x: T, weight: T, weight_a: T, weight_b: T, scale: float) -> T:
+    return F.linear(x, weight + (weight_b @ weight_a) * scale)
+
+
+def _lora_in_weight_unscaled(x: T, weight: T, weight_a: T, weight_b: T) -> T:
+    return F.linear(x, weight + weight_b @ weight_a)
 
 
 def _is_low(match: Match) -> bool:
@@ -70,4 +79,9 @@ def _has_integers(match: Match) -> bool:
     sources = [node.args[-2] for node in match.nodes if node.meta["op"] == "aten::copy_"]
     sources += [node.args[0] for node in match.nodes if "_to_copy" in node.meta["op"]]
     geometries = [n.meta["geometry"] for n in sources if isinstance(n, torch.fx.Node)]
-    return any(len(g.size) > 1 and not g.dtype.is_floating_point for g in geometries)
+    return any(len(g.size) > 1 and is_packed(g.dtype) for g in geometries)
+
+
+def is_packed(dtype: torch.dtype) -> bool:
+    """Whether numbers of this type are scaled before they are computed with."""
+    return dtype is not torch.bool and (not dtype.is_floating_point or dtype.itemsize == 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
 
 from genie_core import Match, Pattern
+from genie_plugins.patterns.walk import numbers
 
 T = torch.Tensor
 
@@ -16,10 +18,12 @@ def patterns() -> list[Pattern]:
     """Attention and RoPE."""
     products: list[Callable[..., T]]
     products = [_fused, _both_scaled, _query_scaled, _key_scaled, _manual]
-    ropes: list[Callable[..., T]] = [_rotated_half, _rotated_pairs, _halves, _pairs]
+    ropes: list[Callable[..., T]]
+    ropes = [_rotated_half, _rotated_pairs, _halves, _pairs]
+    ropes += [_rolled, _rolled_signed, _written_halves]
     return [
         Pattern("attention", products, _heads),
-        Pattern("rope", ropes, _rotation),
+        Pattern("rope", ropes, _rotation, _turns_heads),
         Pattern("rope", [_complex], _complex_rotation, _turns),
     ]
 
@@ -49,6 +53,22 @@ def _both_scaled(q: T, k: T, v: T, scale: float, key_scale: float) -> T:
     return torch.softmax((q * scale) @ (k.transpose(-1, -2) * key_scale), -1) @ v
 
 
+def _turns_heads(match: Match) -> bool:
+    """Whether there is more than one pair of features to each position.
+
+    What is rolled is by half of the features, if anything is.
+    """
+    size = numbers(match.inputs["x"].meta["geometry"].size)
+    if len(size) < 3 or size[-1] < 2:
+        return False
+    for node in match.nodes:
+        if node.meta["op"].startswith("aten::roll"):
+            shifts: Any = node.args[1]
+            if [abs(shift) * 2 for shift in shifts] != [size[-1]]:
+                return False
+    return True
+
+
 # RoPE ----------------------------------------------------------------------------------------
 
 
@@ -76,6 +96,24 @@ def _pairs(x: T, cos: T, sin: T) -> T:
     left, right = x[..., ::2], x[..., 1::2]
     cos, sin = cos[..., :2], sin[..., :2]
     return torch.stack([left * cos - right * sin, left * sin + right * cos], -1).flatten(-2)
+
+
+def _rolled(x: T, cos: T, sin: T) -> T:
+    return x * cos + x.roll(2, -1) * sin
+
+
+def _rolled_signed(x: T, cos: T, sin: T) -> T:
+    sin = sin[..., :2]
+    return x * cos + x.roll(2, -1) * torch.cat([-sin, sin], -1)
+
+
+def _written_halves(x: T, cos: T, sin: T) -> T:
+    left, right = x.chunk(2, -1)
+    cos, sin = cos[..., :2], sin[..., :2]
+    turned = torch.empty_like(x)
+    turned[..., :2] = left * cos - right * sin
+    turned[..., 2:] = right * cos + left * sin
+    return turned
 
 
 def _complex_rotation() -> tuple[object, ...]:

@@ -17,11 +17,18 @@ _ROOT = 0.0321
 
 def patterns() -> list[Pattern]:
     """The norms."""
-    layer = [_centered, _twice_centered, _variance, _deviation]
-    rms = [_mean_square, _root_plus, _clamped, _normalized, _by_length, _by_length_plus]
+    layer = [_centered, _twice_centered, _variance, _joint, _deviation, _moments]
+    rms = [_mean_square, _sum_of_squares, _root_plus, _clamped]
+    rms += [_normalized, _by_length, _by_length_plus]
+    affine = [_affine, _scaled, _scaled_from_one]
     fused = [_rms_norm] if hasattr(F, "rms_norm") else []  # torch 2.4
     return [
-        Pattern("layer_norm", [_layer_norm, *map(_affine, layer), *layer], _layer, _over_features),
+        Pattern(
+            "layer_norm",
+            [_layer_norm, *(form(one) for form in affine for one in layer), *layer],
+            _layer,
+            _over_features,
+        ),
         Pattern(
             "rms_norm",
             [*fused, *map(_scaled, rms), *map(_scaled_from_one, rms), *rms],
@@ -39,16 +46,36 @@ def _rms() -> tuple[object, ...]:
     return torch.empty(2, 3, 4), 0.0123, torch.empty(4), _ROOT
 
 
+_MEANS = ("aten::mean", "aten::var", "aten::std", "aten::sum")
+
+
 def _over_features(match: Match) -> bool:
-    """Whether means are taken over the last dimension, each by itself."""
+    """Whether means are taken over the features, each by itself; lengths are as if they were."""
     for node in match.nodes:
-        if node.meta["op"].startswith(("aten::mean", "aten::var", "aten::std")):
+        if node.meta["op"].startswith(_MEANS):
             size = node.meta["outputs"][0][2].size
             rank = len(node.args[0].meta["geometry"].size)  # type: ignore[union-attr]
             dims = node.args[1] if len(node.args) > 1 else None
-            if len(size) != rank or dims not in ([-1], [rank - 1]):
+            images = ([1], [-3]) if rank == 4 else ()
+            if len(size) != rank or dims not in ([-1], [rank - 1], *images):
                 return False
-    return True
+    return _is_root(match)
+
+
+def _is_root(match: Match) -> bool:
+    """Whether a number that makes unit vectors longer is the root of how many features there are.
+
+    Other numbers are temperatures.
+    """
+    if not any(node.meta["op"].startswith("aten::linalg_vector_norm") for node in match.nodes):
+        return True
+    size = match.inputs["x"].meta["geometry"].size
+    width = size[-1] if size and isinstance(size[-1], int) else 0
+    numbers = [n for n in match.literals.values() if isinstance(n, float | int) and n > 0]
+    return any(abs(n * n / width - 1) < _NEAR or abs(n * n * width - 1) < _NEAR for n in numbers)
+
+
+_NEAR = 0.02
 
 
 # Layer norm ----------------------------------------------------------------------------------
@@ -73,6 +100,16 @@ def _variance(x: T, eps: float) -> T:
     return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(variance + eps)
 
 
+def _joint(x: T, eps: float) -> T:
+    variance, mean = torch.var_mean(x, -1, keepdim=True, correction=0)
+    return (x - mean) * torch.rsqrt(variance + eps)
+
+
+def _moments(x: T, eps: float) -> T:
+    mean = x.mean(-1, keepdim=True)
+    return (x - mean) * torch.rsqrt(x.square().mean(-1, keepdim=True) - mean.square() + eps)
+
+
 def _deviation(x: T, eps: float) -> T:
     return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + eps)
 
@@ -90,6 +127,10 @@ def _rms_norm(x: T, eps: float, weight: T) -> T:
 
 def _mean_square(x: T, eps: float) -> T:
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+
+
+def _sum_of_squares(x: T, eps: float) -> T:
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) * _ROOT + eps)
 
 
 def _root_plus(x: T, eps: float) -> T:

@@ -1,4 +1,4 @@
-"""Plain modules in spellings that the tuned part of the zoo does not have."""
+"""Plain modules in further spellings."""
 
 from __future__ import annotations
 
