@@ -139,6 +139,10 @@ class Points(nn.Module):
         return torch.stack([left * cos - right * sin, left * sin + right * cos], -1)
 
 
+def half() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(8, 16), nn.SiLU(), nn.Linear(16, 8))
+
+
 class Conformer(nn.Module):
     """Half an MLP, attention, a convolution, half an MLP, each added to what came in."""
 

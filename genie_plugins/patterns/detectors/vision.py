@@ -18,13 +18,13 @@ _UPSAMPLES = ("upsample_", "_upsample", "pixel_shuffle", "max_unpool")
 
 def residual_blocks(view: View, found: Families) -> Iterator[Found]:
     """Convolutions with a way around them; not those of attention or of an MLP."""
-    others = _others(found)
+    others, ends = _others(found), _ends(found)
     for one in found.get("residual", ()):
         if one.end.index < view.begin:
             continue
         end, stream = one.end, one.links["stream"]
         steps = between(stream, end)
-        if _is_convolved([s for s in steps if s not in others]) and steps.isdisjoint(_ends(found)):
+        if _is_convolved([s for s in steps if s not in others]) and steps.isdisjoint(ends):
             after = [u for u in end.users if u.name == "act" and u.operands[0] is end]
             yield detected("residual_block", steps | set(after))
 
