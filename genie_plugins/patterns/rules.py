@@ -253,7 +253,9 @@ def _scaled_back(b: Builder, left: Any, right: Any, node: Any, geo: Any) -> Valu
     """What was multiplied with zeros and ones by chance, and is made as large again, or was."""
     for value, factor in ((left, right), (right, left)):
         product = _of(value, "mul")
-        for one, other in (product.values, product.values[::-1]) if product is not None else ():
+        if product is None:
+            continue
+        for one, other in (product.values, product.values[::-1]):
             chance = factor if _number(other) else other
             if type(one) is Value and _of(chance, "bernoulli") is not None:
                 nodes = (*chance.step.nodes, *chance.trail, *product.nodes, *value.trail)

@@ -153,7 +153,7 @@ def _found(pattern: Pattern, nodes: dict[Node, Any], matcher: TemplateMatcher) -
         if own.op != "placeholder":
             step = step_of(other)
             steps.append(step)
-            _feed(own.args, step.values, inputs)
+            _feed(own.args, step.values, nodes, inputs)
         elif not isinstance(other, Node):
             literals[own.name] = other
     steps.sort(key=lambda step: step.index)
@@ -175,12 +175,17 @@ def _recorded(steps: list[Step]) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def _feed(own: Any, values: Any, inputs: dict[str, Value]) -> None:
+def _feed(own: Any, values: Any, nodes: dict[Node, Any], inputs: dict[str, Value]) -> None:
+    """Note what is read for each parameter; operands may have been swapped."""
     for one, value in zip(own, values, strict=False):
-        if isinstance(one, Node) and one.op == "placeholder" and type(value) is Value:
-            inputs.setdefault(one.name, value)
+        if isinstance(one, Node) and one.op == "placeholder":
+            other = nodes.get(one)
+            read = (v for v in (value, *values) if type(v) is Value and v.step.fx is other)
+            found = next(read, None)
+            if found is not None:
+                inputs.setdefault(one.name, found)
         elif isinstance(one, tuple) and isinstance(value, tuple):
-            _feed(one, value, inputs)
+            _feed(one, value, nodes, inputs)
 
 
 def _apart(ones: list[Found]) -> list[Found]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from patterns import spelled_attention, spelled_layers, spelled_sequences, spelled_vision
+from patterns import (
+    spelled_attention,
+    spelled_layers,
+    spelled_otherwise,
+    spelled_sequences,
+    spelled_vision,
+)
 from patterns.finding import counts, graphs_of
 
-SPELLED = (spelled_vision, spelled_sequences, spelled_attention, spelled_layers)
+SPELLED = (spelled_vision, spelled_sequences, spelled_attention, spelled_layers, spelled_otherwise)
 CASES = {name: case for module in SPELLED for name, case in module.CASES.items()}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
 
 from genie_core import Match, Pattern
@@ -125,5 +126,13 @@ def _complex(x: T, turn: T) -> T:
 
 
 def _turns(match: Match) -> bool:
-    """Whether pairs of features are multiplied as complex numbers."""
-    return all(match.inputs[name].meta["geometry"].dtype.is_complex for name in ("x", "turn"))
+    """Whether pairs of features are multiplied as complex numbers: numbers that are none else."""
+    x = match.inputs["x"]
+    base = x.args[0] if x.args and "op" not in x.meta else x
+    computed = isinstance(base, torch.fx.Node) and "op" in base.meta and _is_complex(base)
+    return not computed and _is_complex(x) and _is_complex(match.inputs["turn"])
+
+
+def _is_complex(node: torch.fx.Node) -> bool:
+    known = node.meta.get("geometry") or node.meta["outputs"][0][2]
+    return bool(known.dtype.is_complex)
