@@ -44,18 +44,30 @@ def _hidden(step: Step, norms: dict[Step, Step]) -> list[Step] | None:
     """The steps back to the first map; None for what is not the inside of an MLP."""
     path: list[Step] = []
     activated = False
+    normed = step in norms or step.name in _NORMS
     while len(path) < 6:
         if step in norms:
             step = norms[step]
             continue
         path.append(step)
         if step.name == "linear":
-            return path if activated else None
-        if step.name not in _ACTS | _NORMS and not _filters(step):
+            return path if activated and not (normed and _is_transform(path)) else None
+        if (step.name not in _ACTS | _NORMS and not _filters(step)) or _is_shared(step):
             return None
         activated = activated or step.name in _ACTS
         step = step.operands[0]
     return None
+
+
+def _is_transform(path: list[Step]) -> bool:
+    """Whether it is as wide as what it is given: normed, what a head does before its map."""
+    given, hidden = numbers(path[-1].operands[0].size)[-1:], numbers(path[-1].size)[-1:]
+    return given == hidden and not any(map(_filters, path))
+
+
+def _is_shared(step: Step) -> bool:
+    """Whether more than one step reads it: what is hidden in an MLP is nobody else's."""
+    return sum(user.name not in ("dropout", "item") for user in step.users) > 1
 
 
 def _filters(step: Step) -> bool:

@@ -74,8 +74,11 @@ def stream_of(add: Step) -> Step | None:
 
 
 def _is_constant(step: Step) -> bool:
-    """Whether nothing that is done with it can be what a sum adds to it."""
-    return step.static and (step.name != "leaf" or len(step.users) < 2)
+    """Whether nothing that is done with it can be what a sum adds to it: not so of learned rows."""
+    if not step.static:
+        return False
+    rows = sum(size > 1 for size in numbers(step.size)) > 1
+    return step.name != "leaf" or len(step.users) < 2 or not rows
 
 
 def _sources(total: Step) -> list[Step]:
