@@ -69,6 +69,8 @@ class Watch:
         if len(self._places) > _PLACES:
             self._places.popitem(last=False)
         before, place.last = place.last, steps
+        if not _is_alike(before, steps):
+            place.seen.clear()  # other work, that is done at the same place
         place.seen.add(hash(tuple(steps)))
         return place, before
 
@@ -96,6 +98,20 @@ def _operand(node: torch.fx.Node) -> str:
     if not isinstance(geometry, Geometry):
         return "number"
     return f"{str(geometry.dtype).removeprefix('torch.')}[{len(geometry.size)}]"
+
+
+def _is_alike(before: list[Step], steps: list[Step]) -> bool:
+    """Whether half of one, at its ends, is the other's."""
+    shorter = min(len(before), len(steps))
+    first = _alike(before, steps, shorter)
+    last = _alike(before[::-1], steps[::-1], shorter - first)
+    return 2 * (first + last) >= shorter
+
+
+def _alike(before: list[Step], steps: list[Step], most: int) -> int:
+    """How many of the first ones are equal."""
+    pairs = zip(before[:most], steps, strict=False)
+    return next((count for count, (old, new) in enumerate(pairs) if old != new), most)
 
 
 def _difference(before: list[Step], steps: list[Step]) -> tuple[int, str]:

@@ -38,6 +38,18 @@ def test_sizes_and_numbers_may_vary(genie: Any, warnings: Any) -> None:
     assert warnings() == []
 
 
+def test_other_work_at_the_same_place_is_no_churn(genie: Any, warnings: Any) -> None:
+    def run(op: Any, times: int) -> None:
+        x = torch.ones(3, device=genie)
+        for _ in range(times):
+            x = op(x)
+        x.tolist()
+
+    for times, op in enumerate([torch.sin, torch.cos, torch.exp, torch.neg, torch.abs] * 2):
+        run(op, 3 + times)
+    assert warnings() == []
+
+
 def test_many_places_are_no_churn(genie: Any, warnings: Any) -> None:
     x = torch.ones(3, device=genie)
     assert x.sin().tolist() == torch.ones(3).sin().tolist()
