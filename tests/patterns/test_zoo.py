@@ -179,20 +179,6 @@ def test_the_optimizers_ops_are_the_optimizers(place):
     assert {nodes[i].meta["genie"].phase for u in updates for i in u.core} == {"optimizer"}
 
 
-# What is held out ----------------------------------------------------------------------------
-
-
-def kinds(entries):
-    """The types of all modules of these models, but torch's own."""
-    found = {type(module) for one in entries for module in one.make().modules()}
-    return {kind for kind in found if not kind.__module__.startswith("torch.")}
-
-
-def homes(kinds):
-    """The files of transformers that these types are from."""
-    return {kind.__module__ for kind in kinds if ".modeling_" in kind.__module__}
-
-
 def model(name):
     return next(one for one in zoo.ENTRIES if one.name == name)
 
