@@ -53,6 +53,23 @@ def _workloads() -> list[Workload]:
         ),
         Workload("six depthwise separable convolutions with batch norm, eval", 1.1, _convolutions),
         Workload("LSTM cells, 64 steps of 64, batch 8", 2.0, _cells),
+        Workload("Adam, 100 parameters of 64 by 64", 1.5, partial(_updates, torch.optim.Adam)),
+        Workload(
+            "Adam, 100 parameters of 512 by 512",
+            1.5,
+            partial(_updates, torch.optim.Adam, width=512),
+            rounds=10,
+        ),
+        Workload(
+            "AdamW, one by one, 100 parameters of 64 by 64",
+            1.5,
+            partial(_updates, partial(torch.optim.AdamW, foreach=False)),
+        ),
+        Workload(
+            "SGD with momentum, 100 parameters of 64 by 64",
+            1.3,
+            partial(_updates, partial(torch.optim.SGD, momentum=0.9)),
+        ),
     ]
 
 
@@ -248,5 +265,19 @@ def _cells(device: torch.device) -> Step:
         for each in inputs:
             hidden, cell_state = cell(each, (hidden, cell_state))
         return hidden.cpu()
+
+    return step
+
+
+def _updates(optimizer: Callable[..., Any], device: torch.device, width: int = 64) -> Step:
+    torch.manual_seed(0)
+    parameters = [nn.Parameter(torch.randn(width, width).to(device)) for _ in range(100)]
+    for one in parameters:
+        one.grad = torch.randn(width, width).to(device)
+    update = optimizer(parameters, lr=1e-3)
+
+    def step() -> object:
+        update.step()
+        return parameters[0].detach()[0].cpu()
 
     return step

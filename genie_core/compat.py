@@ -36,3 +36,14 @@ def name_device(module: types.ModuleType) -> None:
 def real_type(argument: Any) -> str:
     """The declared type of a schema's argument, such as ``Optional[ScalarType]``."""
     return str(getattr(argument, "real_type", argument.type))
+
+
+def has_kernel(name: str, key: str) -> bool:
+    """Whether an operator's overload has a kernel of its own for a dispatch key.
+
+    The fused optimizers have one for the CPU since torch 2.4.
+    """
+    try:
+        return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, key))  # noqa: SLF001
+    except RuntimeError:  # no such overload
+        return False

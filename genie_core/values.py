@@ -99,3 +99,5 @@ class Match:
     literals: dict[str, Any] = attrs.Factory(dict)
     """Numbers by parameter, and facts that the pattern found."""
     parts: tuple[Match, ...] = ()
+    writes: tuple[str, ...] = ()
+    """The inputs that its ops, or those of its replacement, may write to."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.fx
 
 from genie_core.graph import Geometry
@@ -16,6 +17,9 @@ from genie_plugins.passes.tracing import Unsuitable
 Node = torch.fx.Node
 _APART = 7
 """How far the other sizes are from these, so that few of them are equal by chance."""
+
+
+_DOUBLE = Geometry(torch.float64, (), ())
 
 
 class Lifted:
@@ -94,7 +98,12 @@ def _restrided(one: Geometry, size: tuple[int, ...]) -> list[int]:
 
 
 def argument(value: Any, lifted: Lifted) -> tuple[Any, Any]:
-    """What a function is traced with for nodes or a number: as it is, and as it might be."""
+    """What a function is traced with for nodes or a number: as it is, and as it might be.
+
+    For a lifted number it is traced with a tensor of no dimension: what is computed from it varies.
+    """
+    if isinstance(value, Node) and "symbol" in value.meta:
+        return _DOUBLE, _DOUBLE
     if isinstance(value, Node):
         return lifted.both(value.meta["geometry"])
     if isinstance(value, list):

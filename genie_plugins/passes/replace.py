@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ class Place:
     ops: list[Node]
     inputs: dict[str, Node | list[Node]]
     outputs: list[Node]
+    writes: tuple[str, ...] = ()
 
     @classmethod
     def find(cls, graph: torch.fx.Graph, match: Match) -> Place:
@@ -79,6 +81,7 @@ class Place:
                 sorted((here[node.name] for node in match.nodes), key=lambda n: n.meta["index"]),
                 {name: _found(here, node) for name, node in match.inputs.items()},
                 [here[node.name] for node in match.outputs],
+                match.writes,
             )
         except KeyError:
             raise Unsuitable("another pass has changed it") from None
@@ -87,26 +90,36 @@ class Place:
 
     @property
     def tensors(self) -> Iterator[Node]:
-        """Its inputs, one by one."""
+        """Its inputs that are tensors, one by one."""
         for node in self.inputs.values():
-            yield from node if isinstance(node, list) else [node]
+            every = node if isinstance(node, list) else [node]
+            yield from (one for one in every if "slot" in one.meta)
+
+    @property
+    def written(self) -> set[int]:
+        """The slots of the inputs that may be written to."""
+        nodes = [one for name in self.writes for one in _nodes(self.inputs[name])]
+        return {one.meta["slot"] for one in nodes}
 
     def check(self, graph: torch.fx.Graph) -> None:
         """Raise `Unsuitable` where somebody would see the difference."""
         own = set(self.ops)
         given = {node.meta["slot"] for node in self.outputs}
         inside = {slot for node in self.ops for slot in made(node)} - given
-        if not all(is_function(node, inside | given) for node in self.ops):
+        written = self.written
+        if not all(is_function(node, inside | given | written) for node in self.ops):
             raise Unsuitable("it has effects")
         if kept(graph) & inside:
             raise Unsuitable("what it computes on its way is wanted later")
-        taken = {node.meta["slot"] for node in self.tensors}
+        taken = Counter(node.meta["slot"] for node in self.tensors)
+        if any(taken[slot] > 1 for slot in written):
+            raise Unsuitable("an input that it writes to lies on the same storage as another")
         for node, is_within in self._others(graph, own):
             if inside.intersection(reads(node)):
                 raise Unsuitable("others read what it computes on its way")
-            if is_within and taken.intersection(writes(node)):
+            if is_within and not taken.keys().isdisjoint(writes(node)):
                 raise Unsuitable("its inputs change meanwhile")
-            if is_within and given.intersection(reads(node)):
+            if is_within and (given | written).intersection(reads(node)):
                 raise Unsuitable("its results are read before it ends")
 
     def _others(self, graph: torch.fx.Graph, own: set[Node]) -> Iterator[tuple[Node, bool]]:
@@ -141,7 +154,7 @@ def _insert(graph: torch.fx.Graph, place: Place, match: Match) -> None:
     except Exception as error:  # the replacement does not take such tensors
         raise Unsuitable(f"{type(error).__name__}: {error}") from error
     tensors = [node for name in names for node in _nodes(values[name])]
-    Writer(graph, place, Traces(one, other, lifted)).write(tensors)
+    Writer(graph, place, Traces(one, other, lifted), tensors).write()
 
 
 def _parameters(pattern: Pattern, known: frozenset[str]) -> tuple[str, ...]:

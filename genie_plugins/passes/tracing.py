@@ -27,6 +27,20 @@ class Unsuitable(Exception):
     reason: str
 
 
+class _Mode(FakeTensorMode):
+    """There is nothing to infer of ops that return nothing, and some have no meta kernel."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Spare torch (2.6 and newer) the second that its import of Dynamo takes."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not func._schema.returns:
+            return None
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
 @lru_cache(1024)
 def trace(
     function: Callable[..., Any],
@@ -40,7 +54,7 @@ def trace(
     `whole_ops`: composite ops stay, rather than become those that the recorder sees. Each node's
     `meta["val"]` is a fake tensor. Placeholders are the tensors, in order.
     """
-    mode = FakeTensorMode()
+    mode = _Mode()
     flat = [geometry for argument in arguments for geometry in _geometries(argument)]
 
     def call(*tensors: torch.Tensor) -> Any:

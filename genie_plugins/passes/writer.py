@@ -41,9 +41,12 @@ class Traces:
 class Writer:
     """Writes a traced function's ops in front of a match's last op, whose place they take."""
 
-    def __init__(self, graph: torch.fx.Graph, place: Place, traces: Traces) -> None:
+    def __init__(
+        self, graph: torch.fx.Graph, place: Place, traces: Traces, tensors: list[Node]
+    ) -> None:
         self._graph = graph
         self._place = place
+        self._tensors = tensors
         self._lifted = traces.lifted
         self._pairs = traces.pairs()
         self._twins = dict(self._pairs)
@@ -53,31 +56,50 @@ class Writer:
         self._nodes: dict[Node, Node] = {}
         self._storages: dict[int, Node] = {}
 
-    def write(self, tensors: list[Node]) -> None:
-        """Write them, for these inputs. Raises `Unsuitable` before anything has changed."""
+    def write(self) -> None:
+        """Write them. Raises `Unsuitable` before anything has changed."""
         outputs = self._results()
         plan = self._plan()
-        given = [node for node, _ in self._pairs if node.op == "placeholder"]
-        for placeholder, node in zip(given, tensors, strict=True):
-            self._nodes[placeholder] = node
-            self._storages.setdefault(_storage(placeholder), node)
+        for placeholder, node in zip(self._placeholders(), self._tensors, strict=True):
+            self._nodes[placeholder] = given = self._lifted_number(node)
+            self._storages.setdefault(_storage(placeholder), given)
         with self._graph.inserting_before(self._last):
             for node, (args, kwargs, made) in plan.items():
                 self._nodes[node] = self._write(node, args, kwargs, made)
         self._hand_over(outputs)
 
+    def _placeholders(self) -> list[Node]:
+        return [node for node, _ in self._pairs if node.op == "placeholder"]
+
+    def _lifted_number(self, node: Node) -> Node:
+        """A tensor of a lifted number's bits; tensors as they are."""
+        if "symbol" not in node.meta:
+            return node
+        with self._graph.inserting_before(next(iter(self._graph.nodes))):
+            bits = self._graph.placeholder(f"{node.name}_bits")
+        bits.meta = {key: value for key, value in node.meta.items() if key != "real"}
+        with self._graph.inserting_before(self._last):
+            return self._graph.call_function(host_scalar, (torch.float64, False, bits, 0))
+
     def _plan(self) -> dict[Node, tuple[Any, Any, list[Geometry]]]:
         """What each node is called with and makes, as numbers of the graph."""
         plan = {}
+        writable = self._writable()
         for node, twin in self._pairs:
             if node.op != "call_function":
                 continue
             if node.target is not _operator.getitem:
-                _check(node)
+                _check(node, writable)
             args, kwargs = self._merged((node.args, node.kwargs), (twin.args, twin.kwargs))
             made = self._lifted.merged(_results_of(node), _results_of(twin))
             plan[node] = (args, kwargs, made)
         return plan
+
+    def _writable(self) -> set[Node]:
+        """The placeholders of inputs that may be written to."""
+        slots = self._place.written
+        pairs = zip(self._placeholders(), self._tensors, strict=True)
+        return {placeholder for placeholder, node in pairs if node.meta.get("slot") in slots}
 
     def _merged(self, one: Any, other: Any) -> Any:
         if isinstance(one, Node):
@@ -92,6 +114,8 @@ class Writer:
         """The nodes that give the results. Raises `Unsuitable` unless they are those wanted."""
         (told,) = next(node for node, _ in reversed(self._pairs) if node.op == "output").args
         found: Any = list(told) if isinstance(told, list | tuple) else [told]
+        if told is None:
+            found = []
         if len(found) != len(self._place.outputs) or len(set(found)) != len(found):
             raise Unsuitable("it gives another number of results")
         for result, wanted in zip(found, self._place.outputs, strict=True):
@@ -107,7 +131,7 @@ class Writer:
         return merged
 
     def _write(self, node: Node, args: Any, kwargs: Any, made: list[Geometry]) -> Node:
-        value = node.meta["val"]
+        value = node.meta.get("val")
         if node.target is _operator.getitem:
             return self._part(self._nodes[args[0]], args[1], value)
         base = self._storages.get(_storage(node)) if isinstance(value, torch.Tensor) else None
@@ -197,13 +221,29 @@ def _storage(node: Node) -> int:
     return int(node.meta["val"].untyped_storage()._cdata)
 
 
-def _check(node: Node) -> None:
+def _check(node: Node, writable: set[Node]) -> None:
+    """Raise `Unsuitable` for what writes to anything else than these, or gives no plain tensors."""
     schema = getattr(node.target, "_schema", None)
-    if schema is None or schema.is_mutable:
+    if schema is None or not writable.issuperset(_written(node, schema)):
         raise Unsuitable("it has effects")
+    if schema.is_mutable and schema.returns:
+        raise Unsuitable("it gives what it writes to")
     _results_of(node)
 
 
+def _written(node: Node, schema: Any) -> list[Node]:
+    args, kwargs = whole(node.target, node.args, node.kwargs)
+    positional = iter(args)
+    found: list[Node] = []
+    for one in schema.arguments:
+        value = kwargs[one.name] if one.kwarg_only else next(positional)
+        if one.alias_info is not None and one.alias_info.is_write:
+            found += value if isinstance(value, list | tuple) else [value]
+    return found
+
+
 def _results_of(node: Node) -> list[Geometry]:
-    value = node.meta["val"]
+    value = node.meta.get("val")
+    if value is None:
+        return []  # of an op that returns nothing
     return [geometry_of(each) for each in (value if isinstance(value, list | tuple) else [value])]

@@ -39,7 +39,8 @@ def write(view: View, found: Families) -> None:
         for one in ones:
             match = one.since(view.begin, view.order)
             if match is not None:
-                ends.setdefault(match.nodes[-1], []).append(read(match) or match)
+                for each in read(match) or [match]:
+                    ends.setdefault(each.nodes[-1], []).append(each)
             _label(view, name, one, changed)
     for node, matches in ends.items():
         node.meta["matches"] = matches

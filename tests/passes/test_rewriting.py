@@ -281,3 +281,84 @@ def test_a_number_that_a_pass_relied_on_is_guarded(genie, outcomes, only, plug):
     for shift in (1, 2, 3, 2, 0):
         assert torch.equal(x.to(genie).roll(shift).cpu(), x.roll(shift))
     assert {one.state for one in outcomes()} == {"accepted"}
+
+
+# Replacements that write -----------------------------------------------------------------------
+
+
+def grown(target, other):
+    torch._foreach_mul_([target], 2.0)
+    torch._foreach_add_([target], [other])
+
+
+def found_growth(pattern):
+    def annotate(graph):
+        ops = [node for node in graph.nodes if node.meta.get("op") in ("aten::mul_.Tensor", _ADD)]
+        if len(ops) == 2:
+            target, other = ops[1].args
+            inputs = {"target": target, "other": other}
+            match = Match(pattern, tuple(ops), inputs, writes=("target",))
+            ops[1].meta["matches"] = [match]
+
+    return annotate
+
+
+_ADD = "aten::add_.Tensor"
+
+
+@pytest.fixture
+def growth(genie, outcomes, plug, only):
+    """Call a function of two tensors four times, and compare all that it leaves with the CPU's."""
+
+    def call(function, replacement=grown):
+        pattern = Pattern("growth", (), tuple, replacement=replacement, tolerance=1e-6)
+        plug(plugin(patterns=(pattern,), annotate=found_growth(pattern)), "growth")
+        only("growth")
+        there, here = (torch.arange(8.0).to(device) for device in (genie, "cpu"))
+        for _ in range(4):
+            ours, theirs = function(there), function(here)
+            assert torch.equal(ours.cpu(), theirs)
+            assert torch.equal(there.cpu(), here)
+        return [one.state for one in outcomes()]
+
+    return call
+
+
+def test_a_replacement_may_write_what_the_match_writes(growth):
+    def function(x):
+        y = x.sin()
+        x.mul_(2).add_(y)
+        return x + 1
+
+    assert growth(function) == ["accepted"]
+
+
+def test_not_where_somebody_reads_what_is_written_before_the_end(growth):
+    def function(x):
+        y = x.sin()
+        x.mul_(2)
+        z = x.cos()
+        x.add_(y)
+        return z
+
+    assert growth(function) == []
+
+
+def test_not_where_two_of_its_inputs_are_on_one_storage(growth):
+    def function(x):
+        x[:4].mul_(2).add_(x[4:])
+        return x.tan()
+
+    assert growth(function) == []
+
+
+def test_not_what_the_match_does_not_write(growth):
+    def greedy(target, other):
+        torch._foreach_add_([other], [target])
+
+    def function(x):
+        y = x.exp()
+        x.mul_(2).add_(y)
+        return x - 1
+
+    assert growth(function, greedy) == []

@@ -33,7 +33,7 @@ def _kind(nodes: list[Node]) -> str:
     for name in names:
         if name.startswith(("_fused_adamw", "_fused_adam", "_fused_sgd")):
             return name.removeprefix("_fused_")
-    quotients = [n for n, name in zip(nodes, names, strict=True) if name == "addcdiv"]
+    quotients = {n for n, name in zip(nodes, names, strict=True) if name == "addcdiv"}
     if quotients:
         return _adam(nodes, names, quotients)
     return "sgd" if "add" in names and set(names) <= _SGD else ""
@@ -42,18 +42,30 @@ def _kind(nodes: list[Node]) -> str:
 _SGD = {"add", "mul", "clone", "neg", "detach", "copy", "alloc", "zero", "sub", "lerp"}
 
 
-def _adam(nodes: list[Node], names: list[str], quotients: list[Node]) -> str:
-    """Whether a moment is divided; and whether the weights were decayed by themselves before."""
-    weights = _slots(quotients[0].args[0])
-    written: set[int] = set()
+def _adam(nodes: list[Node], names: list[str], quotients: set[Node]) -> str:
+    """The kind of the first update that is here from its beginning."""
+    own: list[tuple[Node, str]] = []
     for node, name in zip(nodes, names, strict=True):
-        if node is quotients[0]:
-            break
+        if node in quotients:
+            kind = _of_one(own, node)
+            if kind:
+                return kind
+            own.clear()
+        else:
+            own.append((node, name))
+    return ""
+
+
+def _of_one(own: list[tuple[Node, str]], quotient: Node) -> str:
+    """Whether a moment is divided; and whether the weights were decayed by themselves before."""
+    weights = _slots(quotient.args[0])
+    written: set[int] = set()
+    for node, name in own:
         if info(node.meta["op"]).writes:
             written |= _slots(node.args[0])
             if name == "mul" and weights & _slots(node.args[0]):
                 return "adamw"
-    return "adam" if written & _slots(quotients[0].args[1]) else ""
+    return "adam" if written & _slots(quotient.args[1]) else ""
 
 
 def _slots(argument: Any) -> set[int]:
