@@ -33,6 +33,7 @@ class Workload:
 
     name: str
     bar: float
+    """The gain that it is to have; below 1 for what is only to cost nothing on a CPU."""
     make: Callable[[torch.device], Step]
     repeats: bool = True
     """Whether a step's messages may be played twice; not where it takes what the last one left."""
@@ -52,7 +53,13 @@ def _workloads() -> list[Workload]:
             "decode with a growing KV cache, 2,048 tokens, batch 4", 1.5, _decode, repeats=False
         ),
         Workload("six depthwise separable convolutions with batch norm, eval", 1.1, _convolutions),
-        Workload("LSTM cells, 64 steps of 64, batch 8", 2.0, _cells),
+        Workload("LSTM cells, 64 steps of 64, batch 8", 2.0, partial(_cells, nn.LSTMCell)),
+        Workload(
+            "GRU cells, 64 steps of 256, batch 8", 0.9, partial(_cells, nn.GRUCell, width=256)
+        ),
+        Workload(
+            "RNN cells, 64 steps of 256, batch 8", 0.9, partial(_cells, nn.RNNCell, width=256)
+        ),
         Workload("Adam, 100 parameters of 64 by 64", 1.5, partial(_updates, torch.optim.Adam)),
         Workload(
             "Adam, 100 parameters of 512 by 512",
@@ -255,16 +262,17 @@ def _convolutions(device: torch.device) -> Step:
     return lambda: model(images).cpu()
 
 
-def _cells(device: torch.device) -> Step:
+def _cells(kind: Callable[[int, int], nn.Module], device: torch.device, width: int = 64) -> Step:
     torch.manual_seed(0)
-    cell = nn.LSTMCell(64, 64).to(device)
-    inputs = torch.randn(64, 8, 64).to(device)
+    cell = kind(width, width).to(device)
+    inputs = torch.randn(64, 8, width).to(device)
 
     def step() -> object:
-        hidden = cell_state = torch.zeros(8, 64, device=device)
+        hidden = torch.zeros(8, width, device=device)
+        state: Any = (hidden, hidden) if isinstance(cell, nn.LSTMCell) else hidden
         for each in inputs:
-            hidden, cell_state = cell(each, (hidden, cell_state))
-        return hidden.cpu()
+            state = cell(each, state)
+        return (state[0] if isinstance(state, tuple) else state).cpu()
 
     return step
 

@@ -1,31 +1,42 @@
-"""A loop of LSTM cells as one op."""
+"""A loop of cells as one op."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
 
-import attrs
 import torch
 import torch.fx
 
 from genie_core import Match, Pattern
-from genie_plugins.patterns.replacements.recorded import Recorded
+from genie_plugins.patterns.replacements.cell_kinds import Cell, cell_of
+from genie_plugins.patterns.replacements.recorded import kept_slots, made
 
 Node = torch.fx.Node
 T = torch.Tensor
 
 
 def _loop(
-    xs: list[T], h: T, c: T, weight_in: T, weight_hidden: T, biases: list[T], read: tuple[int, ...]
+    xs: list[T],
+    h: T,
+    weight_in: T,
+    weight_hidden: T,
+    biases: list[T],
+    layer: str,
+    read: tuple[int, ...],
+    *,
+    c: T | None = None,
 ) -> tuple[T, ...]:
-    """Weights are the other way round, as `addmm` takes them; `read` says whose `h` is wanted."""
+    """Weights are the other way round, as `addmm` takes them; `read` says whose `h` is wanted.
+
+    `layer` is the name of the function in `torch`, `c` the second state of an LSTM.
+    """
     weights = [weight_in.t(), weight_hidden.t(), *biases]
-    state = [h.unsqueeze(0), c.unsqueeze(0)]
+    states = [state.unsqueeze(0) for state in (h, c) if state is not None]
     steps = torch.stack(xs)
-    hs, _, last = torch.lstm(
+    hs, *last = getattr(torch, layer)(
         steps,
-        state,
+        states[0] if c is None else states,
         weights,
         has_biases=bool(biases),
         num_layers=1,
@@ -34,87 +45,50 @@ def _loop(
         bidirectional=False,
         batch_first=False,
     )
-    return (*(hs[step] for step in read), last[0])
+    return (*(hs[step] for step in read), *(state[0] for state in last[1:]))
 
 
 PATTERN = Pattern("cell_loop", (), tuple, replacement=_loop, tolerance=1e-4)
 
-_OPS = ["addmm", "addmm", "add_", "sigmoid_", "sigmoid_", "tanh_", "sigmoid_", "mul", "mul"]
-_OPS += ["add_", "tanh", "mul"]
-
-
-@attrs.frozen
-class Cell:
-    """One step of the loop: two products, which is whose is not known yet."""
-
-    products: tuple[Node, Node]
-    c: Any
-    """The state that came in."""
-    new_c: Node
-    new_h: Node
-
 
 def read(match: Match) -> Match | None:
-    """Cells of the ops that `nn.LSTMCell` is recorded as, one after the other."""
-    parts = [_cell(part) for part in match.parts]
-    cells = [cell for cell in parts if cell is not None]
+    """Cells of the ops that `nn.LSTMCell` and its kin are recorded as, one after the other."""
+    parts = _finished(match.parts)
+    cells = [cell for cell in map(cell_of, parts) if cell is not None]
     if len(cells) < 2 or len(cells) != len(parts):
         return None
-    nodes = {node for part in match.parts for node in part.nodes}
     hidden = _hidden(cells)
-    if hidden is None or nodes != set(match.nodes) or not _chained(cells, hidden):
+    if hidden is None or not _chained(cells, hidden) or _nodes(match.parts) != set(match.nodes):
         return None
-    return _match(match, cells, hidden)
+    return _match(tuple(filter(_nodes(parts).__contains__, match.nodes)), cells, hidden)
 
 
-def _cell(part: Match) -> Cell | None:
-    names = [node.meta["op"].removeprefix("aten::").partition(".")[0] for node in part.nodes]
-    if names != _OPS:
-        return None
-    one, other, gates, i, f, g, o, kept, added, new_c, tanh, new_h = part.nodes
-    ops = Recorded(part.nodes)
-    fits = (
-        (gates.args[0], gates.args[1]) == (one, other)
-        and _quarters(gates, (i, f, g, o))
-        and kept.args[0] is f.args[0]
-        and (added.args[0], added.args[1]) == (i.args[0], g.args[0])
-        and (new_c.args[0], new_c.args[1]) == (kept, added)
-        and tanh.args[0] is kept
-        and new_h.args[0] is o.args[0]
-        and ops.maker(new_h.args[1]) is tanh
-        and all(p.kwargs == {"beta": 1, "alpha": 1} for p in (one, other))
-    )
-    return Cell((one, other), kept.args[1], kept, new_h) if fits else None
+def _finished(parts: tuple[Match, ...]) -> tuple[Match, ...]:
+    """Without the last cell if a long trace was sent in the middle of it: its sums are kept."""
+    cell = cell_of(parts[-1]) if parts else None
+    if cell is None:
+        return parts
+    sums = made(parts[-1].nodes) - made(n for n in (cell.new_h, cell.new_c) if n is not None)
+    return parts[:-1] if sums & kept_slots(cell.new_h.graph) else parts
 
 
-def _quarters(gates: Node, parts: tuple[Node, ...]) -> bool:
-    """Whether the parts are the four quarters of the gates, in their order."""
-    whole = gates.args[0].meta["geometry"]  # type: ignore[union-attr]
-    if not all(isinstance(n, int) for n in whole.size) or whole.size[1] % 4:
-        return False
-    width = whole.size[1] // 4
-    for index, part in enumerate(parts):
-        one: Any = part.args[0]
-        geometry = one.meta["geometry"]
-        if one.meta["slot"] != gates.args[0].meta["slot"]:  # type: ignore[union-attr]
-            return False
-        if (geometry.size, geometry.stride) != ((whole.size[0], width), whole.stride):
-            return False
-        if geometry.offset != whole.offset + index * width:
-            return False
-    return True
+def _nodes(parts: tuple[Match, ...]) -> set[Node]:
+    return {node for part in parts for node in part.nodes}
 
 
 def _hidden(cells: list[Cell]) -> int | None:
     """Which of its products takes the state, told by the second cell."""
-    found = [i for i, p in enumerate(cells[1].products) if p.args[1] is cells[0].new_h]
-    return found[0] if len(found) == 1 else None
+    second = cells[1]
+    found = [i for i, p in enumerate(second.products) if p.args[1] is cells[0].new_h]
+    return found[0] if len(found) == 1 and second.hidden in (None, found[0]) else None
 
 
 def _chained(cells: list[Cell], hidden: int) -> bool:
-    """Whether each cell's states are those that the one before gives, and the weights the same."""
+    """Whether all are of one kind, and each has the states and weights of the one before."""
     for before, cell in pairwise(cells):
-        if cell.products[hidden].args[1] is not before.new_h or cell.c is not before.new_c:
+        if cell.layer != before.layer or cell.c is not before.new_c:
+            return False
+        if cell.products[hidden].args[1] is not before.new_h:
             return False
         for one, other in zip(before.products, cell.products, strict=True):
             if (one.args[0], one.args[2]) != (other.args[0], other.args[2]):
@@ -122,21 +96,25 @@ def _chained(cells: list[Cell], hidden: int) -> bool:
     return True
 
 
-def _match(match: Match, cells: list[Cell], hidden: int) -> Match:
-    first = cells[0].products
+def _match(nodes: tuple[Node, ...], cells: list[Cell], hidden: int) -> Match:
+    first, last = cells[0], cells[-1]
+    one, other = first.products[1 - hidden], first.products[hidden]
     inputs: dict[str, Any] = {
         "xs": [cell.products[1 - hidden].args[1] for cell in cells],
-        "h": first[hidden].args[1],
-        "c": cells[0].c,
-        "weight_in": first[1 - hidden].args[2],
-        "weight_hidden": first[hidden].args[2],
-        "biases": [first[1 - hidden].args[0], first[hidden].args[0]],
+        "h": other.args[1],
+        "weight_in": one.args[2],
+        "weight_hidden": other.args[2],
+        "biases": [one.args[0], other.args[0]],
     }
-    inside = set(match.nodes)
+    inside = set(nodes)
     wanted = [i for i, cell in enumerate(cells[:-1]) if _is_read(cell.new_h, inside)]
     wanted.append(len(cells) - 1)
-    outputs = (*(cells[i].new_h for i in wanted), cells[-1].new_c)
-    return Match(PATTERN, match.nodes, inputs, outputs, {"read": tuple(wanted)})
+    outputs = [cells[i].new_h for i in wanted]
+    if first.c is not None and last.new_c is not None:
+        inputs["c"] = first.c
+        outputs.append(last.new_c)
+    literals = {"layer": first.layer, "read": tuple(wanted)}
+    return Match(PATTERN, nodes, inputs, tuple(outputs), literals)
 
 
 def _is_read(node: Node, inside: set[Node]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch.fx
@@ -52,3 +53,14 @@ def size(tensor: Node) -> tuple[Any, ...]:
     """Of a tensor; numbers that vary are FX nodes."""
     found: tuple[Any, ...] = tensor.meta["geometry"].size
     return found
+
+
+def made(nodes: Iterable[Node]) -> set[int]:
+    """The slots of what ops make."""
+    return {output[1] for node in nodes for output in node.meta["outputs"] if output[0] == 0}
+
+
+def kept_slots(graph: torch.fx.Graph) -> set[int]:
+    """The slots of what outlives a run."""
+    (nodes,) = next(node for node in reversed(graph.nodes) if node.op == "output").args
+    return {node.meta["slot"] for node in nodes}

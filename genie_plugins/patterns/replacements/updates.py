@@ -11,7 +11,7 @@ import torch
 import torch.fx
 
 from genie_core import Match, Pattern
-from genie_plugins.patterns.replacements.recorded import number
+from genie_plugins.patterns.replacements.recorded import kept_slots, made, number
 from genie_plugins.patterns.replacements.singles import Single, Singles
 
 Node = torch.fx.Node
@@ -41,9 +41,9 @@ def grouped(match: Match, pattern: Pattern, last: str, read: Reading) -> Iterato
     """A match for each group of updates; `read` reads one back from its `last` op."""
     ops = Singles(match.nodes)
     groups = defaultdict(list)
-    kept = _kept(match.nodes[0].graph)
+    lasting = kept_slots(match.nodes[0].graph)
     for update in (read(ops, one) for one in ops.named(last)):
-        if update is not None and _is_fit(update, kept):
+        if update is not None and _is_fit(update, lasting):
             groups[update.group].append(update)
     for updates in groups.values():
         nodes = ops.whole(op for update in updates for op in update.ops)
@@ -51,18 +51,14 @@ def grouped(match: Match, pattern: Pattern, last: str, read: Reading) -> Iterato
             yield _match(pattern, updates, nodes)
 
 
-def _kept(graph: torch.fx.Graph) -> set[int]:
-    (nodes,) = next(node for node in reversed(graph.nodes) if node.op == "output").args
-    return {node.meta["slot"] for node in nodes}
-
-
-def _is_fit(update: Update, kept: set[int]) -> bool:
+def _is_fit(update: Update, lasting: set[int]) -> bool:
     """Whether a kernel can do it, and what it computes on its way is not kept.
 
     A loop's last results are, where a long trace was sent in the middle of the loop.
     """
-    made = {out[1] for op in update.ops for out in op.node.meta["outputs"] if out[0] == 0}
-    return made.isdisjoint(kept) and lie_alike(update.tensors.values())
+    return lasting.isdisjoint(made(op.node for op in update.ops)) and lie_alike(
+        update.tensors.values()
+    )
 
 
 def _match(pattern: Pattern, updates: list[Update], nodes: tuple[Node, ...]) -> Match:
