@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import types
 from typing import Any
 
@@ -47,3 +48,12 @@ def has_kernel(name: str, key: str) -> bool:
         return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, key))  # noqa: SLF001
     except RuntimeError:  # no such overload
         return False
+
+
+def higher_order_op(module: str, name: str) -> Any:
+    """An op of `torch._higher_order_ops`; None where this torch has none of that name."""
+    try:
+        found = importlib.import_module(f"torch._higher_order_ops.{module}")
+    except ImportError:
+        return None
+    return getattr(found, name, None)

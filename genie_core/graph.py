@@ -115,7 +115,7 @@ def written_arguments(name: str) -> tuple[int | str, ...]:
     if name == "aten::_copy_from":
         return (1,)
     if name in STEPS:
-        return () if name == "genie::append" else (0,)
+        return _STEP_WRITES.get(name, (0,))
     return tuple(
         argument.name if argument.kwarg_only else position
         for position, argument in enumerate(operator(name)._schema.arguments)
@@ -216,9 +216,26 @@ def append(parts: list[torch.Tensor], dim: int) -> torch.Tensor:
     return torch.cat(parts, dim)
 
 
+def return_values(values: list[torch.Tensor]) -> list[torch.Tensor]:
+    """What a region gives: its last step."""
+    return values
+
+
 STEPS: dict[str, Callable[..., Any]] = {
     f"genie::{step.__name__}": step
-    for step in (alloc, resize, make_generator, seed, set_state, get_state, append)
+    for step in (alloc, resize, make_generator, seed, set_state, get_state, append, return_values)
+}
+
+
+CONTROL = ("genie::cond", "genie::while_loop", "genie::repeat")
+"""Steps that run regions: branches and bodies, which are programs by themselves and end with
+`return_values`. A region is an argument ``[name, inputs, symbols]``; an input is a whole value,
+or the number of what an iteration is given. The last argument lists the values written to."""
+
+_STEP_WRITES: dict[str, tuple[int | str, ...]] = {
+    "genie::append": (),
+    "genie::return_values": (),
+    **dict(zip(CONTROL, ((3,), (4,), (4,)), strict=True)),
 }
 
 
@@ -240,7 +257,7 @@ def _enum(kind: str, code: int) -> Any:
 @lru_cache(None)
 def _gives_one_tensor(target: Any) -> bool:
     if target in STEPS.values():
-        return True
+        return target not in [STEPS.get(name) for name in CONTROL]
     returns = target._schema.returns
     return len(returns) == 1 and str(returns[0].type) == "Tensor"
 

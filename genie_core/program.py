@@ -25,6 +25,7 @@ import torch.fx
 
 from genie_core import _native, protocol
 from genie_core.graph import (
+    CONTROL,
     FORMATS,
     LAYOUTS,
     STEPS,
@@ -82,6 +83,8 @@ class Encoder:
         self.semantics.append(node.meta["genie"])
 
     def _args(self, node: torch.fx.Node) -> list[Any]:
+        if node.meta["op"] in CONTROL:
+            return [self._whole(arg) for arg in node.args]
         if node.meta["op"] in STEPS:
             return [self._step_arg(arg) for arg in node.args]
         positional = iter(node.args)
@@ -92,6 +95,11 @@ class Encoder:
         if "generator" in node.meta:
             args.append([13, node.meta["generator"].meta["slot"]])
         return args
+
+    def _whole(self, arg: Any) -> list[Any]:
+        if isinstance(arg, list | tuple):
+            return [9, [self._whole(item) for item in arg]]
+        return self._step_arg(arg)
 
     def _step_arg(self, arg: Any) -> list[Any]:
         """A step's values are whole storages or generators, not views."""

@@ -88,6 +88,18 @@ class Supports(_Message, frozen=True):
     op: str
 
 
+class Rehearse(_Message, frozen=True):
+    """Asks what an op gives for tensors like these. Answered by :class:`Described`.
+
+    A tensor is ``{"tensor": [dtype, size, stride]}``, a dtype ``{"dtype": code}``, the executor's
+    device ``{"device": 0}``; lists and plain values are what they are.
+    """
+
+    op: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
 class Memory(_Message, frozen=True):
     """Asks for the device's memory, after what is unused was given back if ``release``."""
 
@@ -126,6 +138,12 @@ class Done(_Message, frozen=True):
     """An answer without data."""
 
     value: bool = True
+
+
+class Described(_Message, frozen=True):
+    """The answer to :class:`Rehearse`: dtype, sizes, strides and offset of each tensor."""
+
+    outputs: list[tuple[int, list[int], list[int], int]]
 
 
 class MemoryInfo(_Message, frozen=True):
@@ -174,10 +192,10 @@ class Failed(_Message, frozen=True):
     index: int = -1
 
 
-Request = (
-    Hello | Define | Forget | Run | Put | Read | Free | Sync | Supports | Memory | Report | Bye
-)
-Reply = Welcome | Data | Outputs | Done | MemoryInfo | Reported | Failed
+Programs = Define | Forget | Run
+Values = Put | Read | Free | Sync
+Request = Hello | Programs | Values | Supports | Rehearse | Memory | Report | Bye
+Reply = Welcome | Data | Outputs | Done | Described | MemoryInfo | Reported | Failed
 
 
 class ProgramCode(msgspec.Struct, frozen=True, array_like=True):

@@ -14,6 +14,7 @@ import torch
 
 from genie_core import _native, protocol
 from genie_core.errors import (
+    CaptureError,
     ConnectionFailed,
     ConnectionLost,
     GenieError,
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 SMALL = 64 << 10  # bytes: below this, data waits for the next message instead of being its own
 MANY = 64  # small parts in one message
 _log = get_logger("session")
+
+_NO_VALUES = (
+    "it wants a value while a branch or a loop's body of torch.cond, while_loop, scan or map is "
+    "recorded, which has none yet. Decide there with torch.where or another torch.cond"
+)
 
 _EAGER_ERRORS: dict[str, type[Exception]] = {
     "IndexError": IndexError,
@@ -69,6 +75,7 @@ class Session:
         self._lacks: frozenset[str] = frozenset()
         self._supported: dict[str, bool] = {}
         self._semantics: dict[int, list[Semantics]] = {}
+        self._regions: dict[int, EncodedProgram] = {}
         self._lost: ConnectionLost | None = None
         self._flushes: Counter[str] = Counter()
         self._round_trips = 0
@@ -130,10 +137,19 @@ class Session:
                 self._supported[op] = self._ask(protocol.Supports(op), protocol.Done).value
         return self._supported[op]
 
+    def rehearse(self, op: str, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
+        """What `op` gives for tensors like these: the fields of `protocol.Described.outputs`."""
+        with self._lock:
+            found = self._ask(protocol.Rehearse(op, args, kwargs), protocol.Described)
+        outputs: list[Any] = found.outputs
+        return outputs
+
     # Flushes ---------------------------------------------------------------------------------
 
     def flush(self, reason: str) -> bytes | None:
         """Send the open trace; where it ends with a question, return the encoded answer."""
+        if _native.in_region(self._device):
+            raise CaptureError(f"a {reason} at {place_of(sys._getframe())}", _NO_VALUES)
         while True:
             with self._lock:
                 sealed = _native.seal(self._device, reason != "size", reason == "unknown_shape")
@@ -161,16 +177,24 @@ class Session:
             self._send_early()
         return None
 
-    def _define(self, sealed: _native.Sealed) -> EncodedProgram:
+    def define_region(self, sealed: _native.Sealed) -> EncodedProgram:
+        """Make a program of a branch or a body, which control flow then names by its hash."""
+        with self._lock:
+            self._forget(sealed.forgotten)
+            if sealed.is_new:
+                self._regions[sealed.program] = self._define(sealed, rewrites=False)
+            return self._regions[sealed.program]
+
+    def _define(self, sealed: _native.Sealed, rewrites: bool = True) -> EncodedProgram:
         """Make a program of a trace seen for the first time."""
         try:
             graph = GraphBuilder(self._device, sealed, self._semantics_of).build()
             self._tell("genie_annotate", graph=graph)
             if ops := _ops_before_cut(graph):
                 _native.cut_program(self._device, sealed.program, ops)
-            program = attrs.evolve(
-                encode_graph(graph, sealed), rewrite=self._rewrite(graph, sealed)
-            )
+            program = encode_graph(graph, sealed)
+            if rewrites:
+                program = attrs.evolve(program, rewrite=self._rewrite(graph, sealed))
         except BaseException:
             _native.forget_program(self._device, sealed.program)
             raise
@@ -185,6 +209,7 @@ class Session:
             self._outbox.append(protocol.Forget(programs))
         for program in programs:
             self._semantics.pop(program, None)
+            self._regions.pop(program, None)
 
     def _rewrite(self, graph: torch.fx.Graph, sealed: _native.Sealed) -> protocol.Rewrite | None:
         """What the passes make of a program; nothing where one is broken."""

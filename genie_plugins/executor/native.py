@@ -21,9 +21,13 @@ class Store(Protocol):
         tensors: list[list[Any]],
         ops: list[list[Any]],
         tail: bool,
+        name: str,
         /,
     ) -> None:
-        """Keep a program. Raises `ValueError` for one that cannot be replayed."""
+        """Keep a program; control flow finds a region by `name`.
+
+        Raises `ValueError` for one that cannot be replayed.
+        """
 
     def define_rewrite(
         self,

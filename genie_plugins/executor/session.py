@@ -14,6 +14,7 @@ from genie_core import protocol
 from genie_core.errors import GenieError, ProtocolError
 from genie_core.log import get_logger
 from genie_plugins.executor.device import adopt_threads, memory_info, release_memory
+from genie_plugins.executor.rehearsal import rehearse
 
 if TYPE_CHECKING:
     from genie_core.contracts import Buffer, Channel
@@ -54,6 +55,7 @@ class ClientSession:
             protocol.Forget: self._forget,
             protocol.Sync: self._sync,
             protocol.Supports: self._supports,
+            protocol.Rehearse: self._rehearse,
             protocol.Memory: self._memory,
             protocol.Report: self._report,
             protocol.Hello: self._hello,
@@ -161,6 +163,12 @@ class ClientSession:
 
         self._answer(done)
 
+    def _rehearse(self, asked: protocol.Rehearse) -> None:
+        def described() -> _Answer:
+            return protocol.Described(rehearse(asked, self._host.device)), ()
+
+        self._answer(described)
+
     def _memory(self, memory: protocol.Memory) -> None:
         def done() -> _Answer:
             if memory.release:
@@ -202,7 +210,8 @@ class ClientSession:
         except _MALFORMED as error:
             raise ProtocolError(f"malformed program: {error}") from error
         try:
-            self._values.define(define.program, *msgspec.structs.astuple(code))
+            fields = (*msgspec.structs.astuple(code), define.name.hex())
+            self._values.define(define.program, *fields)
             if define.rewrite:
                 self._rewrite(define)
         except Exception as error:

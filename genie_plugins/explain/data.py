@@ -68,6 +68,10 @@ def _node(node: Node) -> dict[str, Any]:
         "inputs": [source.name for source in node.all_input_nodes],
         "results": [_geometry(geometry) for geometry in results(node)],
         "bytes": nbytes(node),
+        "regions": {
+            name: [_node(inner) for inner in graph.nodes if "op" in inner.meta]
+            for name, graph in node.meta.get("regions", {}).items()
+        },
         **known,
     }
 

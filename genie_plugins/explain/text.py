@@ -12,6 +12,7 @@ import torch
 import torch.fx
 
 from genie_plugins.explain.explanation import Explanation, Program, meaning
+from genie_plugins.explain.hints import hints
 from genie_plugins.explain.outcomes import sentence
 from genie_plugins.explain.sizes import milliseconds, results
 
@@ -27,7 +28,24 @@ _SHOWN = 4  # items of a list
 
 def print_graph(graph: torch.fx.Graph) -> None:
     """Print a graph, one line a node: name, result, call; module, phase, role, line."""
-    print("\n".join(_line(node) for node in graph.nodes if node.op != "output"))  # noqa: T201
+    print("\n".join(_lines(graph)))  # noqa: T201
+
+
+def _lines(graph: torch.fx.Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        if node.op != "output":
+            yield _line(node)
+            yield from _regions(node, "    ")
+
+
+def _regions(node: Node, indent: str) -> Iterator[str]:
+    """The branches and bodies that a node runs, each under its name."""
+    for name, graph in node.meta.get("regions", {}).items():
+        yield f"{indent}{short(name)}:"
+        for inner in graph.nodes:
+            if "op" in inner.meta:
+                yield f"{indent}  {_line(inner)}"
+                yield from _regions(inner, f"{indent}    ")
 
 
 def _line(node: Node) -> str:
@@ -74,7 +92,14 @@ def _value(value: Any) -> str:
         shown = [_value(item) for item in value[:_SHOWN]]
         more = [f"… {len(value)} in all"] if len(value) > _SHOWN else []
         return f"[{', '.join(shown + more)}]"
+    if isinstance(value, str):
+        return short(value)
     return value.name if isinstance(value, Node) else str(value)
+
+
+def short(name: str) -> str:
+    """The beginning of a region's name, which is a hash; anything else as it is."""
+    return name[:8] if len(name) == 32 else name
 
 
 def extra(known: Semantics) -> Iterator[str]:
@@ -124,7 +149,7 @@ def _summary(programs: list[Program]) -> str:
 def _flushes(flushes: Counter[tuple[str, str]]) -> str:
     rows = [("flushes", "reason", "by")]
     rows += [(f"{n:,}", reason, where) for (reason, where), n in flushes.most_common()]
-    return "\n".join(_columns(rows))
+    return "\n".join([*_columns(rows), *(f"  {hint}" for hint in hints(flushes))])
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -176,6 +201,7 @@ def _grouped(nodes: Iterable[Node]) -> Iterator[str]:
             known = meaning(node)
             said = " · ".join(p for p in (known.role, place(known.origin), *extra(known)) if p)
             yield f"    {call(node)}  # {said}"
+            yield from _regions(node, "      ")
 
 
 def _heading(node: Node) -> tuple[str, str, str]:

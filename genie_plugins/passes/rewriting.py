@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch.fx
 
 from genie_core.errors import SettingsError
+from genie_core.graph import CONTROL
 from genie_core.log import get_logger
 from genie_core.plugins import manager
 from genie_core.program import Encoder
@@ -57,9 +58,10 @@ def rewrite(graph: torch.fx.Graph, sealed: Sealed) -> Rewrite | None:
     """What the passes make of a program; None where they find nothing.
 
     A program with another library's op has none: to compare both would be to run that op twice,
-    and nobody knows what it does besides.
+    and nobody knows what it does besides. Nor has one with a loop, which may be long.
     """
-    if any(node.meta["op"].partition("::")[0] not in ("aten", "genie") for node in ops_of(graph)):
+    ops = [node.meta["op"] for node in ops_of(graph)]
+    if any(op.partition("::")[0] not in ("aten", "genie") or op in CONTROL for op in ops):
         return None
     draft = _copy(graph)
     changed: dict[str, int] = {}

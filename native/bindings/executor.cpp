@@ -100,7 +100,7 @@ ReplayOp parse_op(const py::handle& item) {
 constexpr uint32_t kMaxSlots = 1 << 24;
 
 void define(Replayer& replayer, int64_t id, uint32_t slots, uint32_t symbols, std::vector<uint32_t> bound,
-            const std::vector<uint32_t>& kept, const py::sequence& tensors, const py::sequence& ops, bool tail) {
+            const std::vector<uint32_t>& kept, const py::sequence& tensors, const py::sequence& ops, bool tail, const std::string& name) {
   if (slots > kMaxSlots || symbols > kMaxSlots) throw py::value_error("program too large");
   auto program = std::make_unique<ReplayProgram>();
   program->id = id;
@@ -116,8 +116,7 @@ void define(Replayer& replayer, int64_t id, uint32_t slots, uint32_t symbols, st
   for (const auto& item : tensors) program->tensors.push_back(parse_tensor(item));
   for (const auto& item : ops) program->ops.push_back(parse_op(item));
   if (program->tail && program->ops.empty()) throw py::value_error("a tail without ops");
-  program->finish();
-  replayer.define(std::move(program));
+  replayer.define(std::move(program), name);
 }
 
 void define_rewrite(Replayer& replayer, int64_t id, uint32_t slots, const py::sequence& tensors, const py::sequence& ops,
@@ -219,7 +218,7 @@ void bind_executor(py::module_& m) {
              return std::make_unique<Replayer>(parsed);
            }),
            py::arg("device"))
-      .def("define", &define)
+      .def("define", &define, py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg("name") = "")
       .def("define_rewrite", &define_rewrite)
       .def("forget",
            [](Replayer& replayer, const std::vector<int64_t>& programs) {

@@ -1,6 +1,8 @@
 // A trace's end: what was recorded becomes a run of a program, with the frees since the last one.
 #include "state.h"
 
+#include "regions/control.h"
+
 #include <algorithm>
 
 namespace genie {
@@ -28,7 +30,7 @@ std::vector<uint64_t> take_dropped(int device, const Trace& trace, GoneValues& g
 std::vector<uint64_t> collect_freed(int device) {
   const CoreLock lock;
   const auto& trace = state(device).trace;
-  if (!trace.ops.empty()) return {};
+  if (trace.control || !trace.ops.empty()) return {};
   GoneValues gone;
   return take_dropped(device, trace, gone);
 }
@@ -37,6 +39,10 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
   const CoreLock lock;
   auto& current = state(device);
   auto& trace = current.trace;
+  if (trace.control) {
+    check_open(trace);
+    return nullopt;
+  }
   if (trace.tail && !asks) return nullopt;
   Sealed sealed;
   GoneValues gone;  // the trace may name them until it is encoded
@@ -62,7 +68,7 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
   trace.early_flushes = waits ? 0 : trace.early_flushes + 1;
   if (signatures().crowded()) {
     bool idle = true;
-    for (int i = 0; i < kMaxDevices; ++i) idle = idle && state(i).trace.ops.empty();
+    for (int i = 0; i < kMaxDevices; ++i) idle = idle && state(i).trace.ops.empty() && !state(i).trace.control;
     if (idle) signatures().evict();
   }
   return sealed;

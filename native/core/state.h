@@ -4,6 +4,7 @@
 #include "recorder.h"
 
 #include "program/run_log.h"
+#include "regions/control.h"
 
 #include <array>
 
@@ -49,7 +50,7 @@ class TraceLock {
   explicit TraceLock(int device) {
     check_fork();
     lock_.emplace();
-    while (state(device).trace.tail) {
+    while (state(device).trace.tail || !may_record(state(device).trace)) {
       lock_.reset();
       host().pause();
       lock_.emplace();

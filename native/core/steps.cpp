@@ -18,6 +18,8 @@ Signature* pseudo_signature(const CallWriter& writer, bool makes_value) {
 }
 
 void make_value(Trace& trace, Value* value, const c10::TensorImpl* tensor) {
+  if (trace.control && value->id < trace.control->first_id) return make_value(trace.control->outer, value, tensor);
+  check_outer(*value);
   if (tensor != nullptr) value->shadow = blank_shadow(c10::typeMetaToScalarType(tensor->dtype()), value->nbytes);
   PseudoCall call(value->generator ? kMakeGenerator : kAlloc);
   if (value->generator) {

@@ -3,6 +3,8 @@
 
 #include "state.h"
 
+#include "regions/control.h"
+
 namespace genie {
 
 struct PseudoCall {
@@ -36,6 +38,7 @@ inline void append(Trace& trace, Signature* signature, const CallWriter& call, c
     if (!operand.value->materialized) make_value(trace, operand.value, operand.tensor);
   }
   trace.append(signature, call, mark);
+  if (trace.control) note_writes(trace, call);
 }
 
 // What was appended last, and whether no known program begins so.

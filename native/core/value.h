@@ -27,6 +27,7 @@ struct Value {
   bool materialized = false;  // the executor has it, or an op in the open trace makes it
   bool dead = false;
   bool uploaded = false;  // its bytes came from the host
+  bool inner = false;     // belongs to a region that was recorded: means nothing outside of it
   size_t nbytes = 0;     // as allocated; the StorageImpl holds the current size
   uint64_t address = 0;  // 0 once it is gone
   c10::Storage shadow;   // the same bytes on the host, when they derive from host-known constants only

@@ -3,6 +3,7 @@
 
 #include "core/device.h"
 #include "core/recorder.h"
+#include "regions/control.h"
 #include "shadow/shadow.h"
 
 #include <ATen/EmptyTensor.h>
@@ -55,7 +56,8 @@ void record_copy(const at::Tensor& target, const at::Tensor& source, bool non_bl
 void upload(const at::Tensor& target, const at::Tensor& source) {
   check_device(target.device().index());
   if (target.numel() == 0) return;
-  if (upload_whole(target, source)) return;
+  // Of a branch or a body it is a copy each time: what it writes there is no constant.
+  if (!in_region(target.device().index()) && upload_whole(target, source)) return;
   const auto staged = at::empty(source.sizes(), source.options().device(target.device()).pinned_memory(false)
                                                     .requires_grad(false).memory_format(at::MemoryFormat::Contiguous));
   TORCH_INTERNAL_ASSERT(source.numel() == 0 || upload_whole(staged, source));

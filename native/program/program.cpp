@@ -46,7 +46,7 @@ std::unique_ptr<Program> ProgramTable::build(const Trace& trace) {
   program->op_value.push_back(static_cast<uint32_t>(trace.values.size()));
   program->symbol.assign(program->literals.size(), -1);
   program->op_lifted.assign(program->signatures.size(), 0);
-  uint64_t prefix = 0;
+  uint64_t prefix = trace.control ? kRegionHash : 0;
   for (size_t op = 0; op < program->signatures.size(); ++op) {
     const auto* signature = program->signatures[op];
     prefix = mix(prefix, signature->structure_id);

@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace genie {
 namespace {
@@ -17,8 +18,14 @@ uint64_t op_identity(const Signature& signature) {
 
 const char* pseudo_name(uint64_t id) {
   static const char* names[] = {"",           "genie::alloc",     "genie::resize",   "genie::make_generator",
-                                "genie::seed", "genie::set_state", "genie::get_state", "genie::append"};
+                                "genie::seed", "genie::set_state", "genie::get_state",      "genie::append",
+                                "genie::return_values", "genie::cond", "genie::while_loop", "genie::repeat"};
   return names[id];
+}
+
+uint32_t Trace::next_epoch() {
+  static std::atomic<uint32_t> last{0};
+  return ++last;
 }
 
 uint32_t Trace::slot_of(Value* value, bool made) {
@@ -58,8 +65,8 @@ void Trace::clear() {
   by_slot.clear();
   made_here.clear();
   origins.clear();
-  hash = 0;
-  ++epoch;
+  hash = control ? kRegionHash : 0;
+  epoch = next_epoch();
   follows = nullptr;
   prefix_known = true;
   tail = false;
@@ -73,6 +80,7 @@ bool Trace::ends_early(size_t enough) const {
 }
 
 bool Trace::should_flush() const {
+  if (control) return false;
   if (follows != nullptr && prefix_known && follows->cut_at == ops.size()) return true;
   // An executor that waits is given its first work early, then ever larger pieces.
   const size_t enough = kHeavyMin << std::min(early_flushes, 16U);

@@ -4,14 +4,21 @@
 #include "core/signature.h"
 
 #include <array>
+#include <memory>
 #include <vector>
 
 namespace genie {
 
+// Where the hash of a region starts: it is no program that could be run by itself.
+constexpr uint64_t kRegionHash = 0x5eed;
+
 struct Program;
+struct Control;
 
 // Steps that are no aten ops; they stand in `structure[0]` where an op's address would.
-enum PseudoOp : uint64_t { kAlloc = 1, kResize, kMakeGenerator, kSeed, kSetState, kGetState, kAppend };
+enum PseudoOp : uint64_t {
+  kAlloc = 1, kResize, kMakeGenerator, kSeed, kSetState, kGetState, kAppend, kReturn, kCond, kWhileLoop, kRepeat
+};
 const char* pseudo_name(uint64_t id);
 
 // Where an op stands in the user's computation.
@@ -40,11 +47,14 @@ struct Trace {
   uint64_t window = 0;  // rolling hash of the last eight ops alone, for content-defined flushes
   std::array<uint32_t, 64> recent{};  // what it was after each of the last ops, across flushes
   uint64_t appended = 0;
-  uint32_t epoch = 1;
+  uint32_t epoch = next_epoch();
   uint32_t early_flushes = 0;  // since the executor was last waited for
   const Program* follows = nullptr;  // a program that begins like this trace
   bool prefix_known = true;          // is there one
   bool tail = false;  // the last op's outputs come back with the reply
+  std::shared_ptr<Control> control;  // this is what a branch or a body does: see regions/control.h
+
+  static uint32_t next_epoch();  // no two traces have the same
 
   uint32_t slot_of(Value* value, bool made);
   void append(Signature* signature, const CallWriter& call, const Mark& mark = {});

@@ -5,6 +5,8 @@
 
 namespace genie {
 
+class ModesLoan;
+
 // What the client said of this run.
 struct Bindings {
   uint64_t base = 0;
@@ -23,6 +25,9 @@ struct Replayer::Frame {
   std::vector<at::Tensor> tensors;
   torch::jit::Stack stack;
   std::string reply;
+  std::vector<at::Tensor> results;      // of a region
+  FailurePtr lost;                      // why it has none
+  const ModesLoan* modes = nullptr;     // of the program that a region is part of
   bool compared = false;  // new memory is cleared: nothing else says what is in it
   std::unordered_map<uint32_t, StoredValue> copies;  // per slot with room in its rows: one without
 

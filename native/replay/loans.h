@@ -49,8 +49,7 @@ class ModesLoan {
   explicit ModesLoan(const ReplayProgram& program) {
     mutex().lock_shared();
     saved_ = current_modes();
-    const auto foreign = [&](const ReplayOp& op) { return op.op.has_value() && op.modes != saved_; };
-    alone_ = std::any_of(program.ops.begin(), program.ops.end(), foreign);
+    alone_ = std::any_of(program.modes.begin(), program.modes.end(), [&](uint64_t modes) { return modes != saved_; });
     if (!alone_) return;
     mutex().unlock_shared();
     mutex().lock();

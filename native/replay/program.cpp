@@ -1,5 +1,6 @@
 // Turns a program as it came over the wire into one that can be replayed: every index checked, every
 // operator found, every last use known.
+#include "control.h"
 #include "rewrite.h"
 
 #include "program/trace.h"
@@ -37,7 +38,7 @@ bool is_written_silently(const std::string& name, size_t position) {
 }
 
 uint64_t pseudo_of(const std::string& name) {
-  for (uint64_t id = kAlloc; id <= kAppend; ++id) {
+  for (uint64_t id = kAlloc; id <= kRepeat; ++id) {
     if (name == pseudo_name(id)) return id;
   }
   return 0;
@@ -69,7 +70,7 @@ bool is_dynamic(const ReplayArg& arg) {
 
 class Finisher {
  public:
-  explicit Finisher(ReplayProgram& program) : program_(program) {}
+  Finisher(ReplayProgram& program, const Regions& regions) : program_(program), regions_(regions) {}
 
   void run() {
     check_bounds();
@@ -79,6 +80,10 @@ class Finisher {
       ++index;
       finish(op);
     }
+    for (const auto& op : program_.ops) {
+      TORCH_CHECK_VALUE(op.pseudo != kReturn || &op == &program_.ops.back(), op.name, ": has to be the last op");
+    }
+    program_.returns = !program_.ops.empty() && program_.ops.back().pseudo == kReturn;
     find_last_uses();
   }
 
@@ -183,16 +188,34 @@ class Finisher {
       program_.made_here[output.slot] = 1;
     }
     check_pseudo(op);
+    if (op.pseudo >= kCond) find_regions(program_, op, regions_);
+    note_modes(op);
+  }
+
+  void note_modes(const ReplayOp& op) {
+    std::set<uint64_t> modes(program_.modes.begin(), program_.modes.end());
+    if (op.op.has_value()) modes.insert(op.modes);
+    for (const auto& region : op.regions) modes.insert(region->modes.begin(), region->modes.end());
+    program_.modes.assign(modes.begin(), modes.end());
   }
 
   static void check_pseudo(const ReplayOp& op) {
     static const size_t arguments[] = {0, 1, 2, 1, 2, 3, 1};
     if (op.pseudo == 0) return;
     if (op.pseudo == kAppend) return check_append(op);
+    if (op.pseudo == kReturn) return check_return(op);
+    if (op.pseudo >= kCond) return;
     TORCH_CHECK_VALUE(op.args.size() == arguments[op.pseudo], op.name, ": wrong number of arguments");
     const bool makes = op.pseudo == kAlloc || op.pseudo == kMakeGenerator;
     TORCH_CHECK_VALUE(op.outputs.size() == (makes ? 1 : 0), op.name, ": wrong number of outputs");
     for (const auto& output : op.outputs) TORCH_CHECK_VALUE(output.kind == ReplayOutput::New, op.name, ": bad output");
+  }
+
+  static void check_return(const ReplayOp& op) {
+    const bool tensors = op.args.size() == 1 && op.args[0].kind == ReplayArg::List &&
+                         std::all_of(op.args[0].items.begin(), op.args[0].items.end(),
+                                     [](const ReplayArg& arg) { return arg.kind == ReplayArg::Tensor; });
+    TORCH_CHECK_VALUE(tensors && op.outputs.empty(), op.name, ": takes tensors, and gives none");
   }
 
   static void check_append(const ReplayOp& op) {
@@ -234,11 +257,18 @@ class Finisher {
   }
 
   ReplayProgram& program_;
+  const Regions& regions_;
 };
 
 }  // namespace
 
-void ReplayProgram::finish() { Finisher(*this).run(); }
+void ReplayProgram::finish(const Regions& regions) { Finisher(*this, regions).run(); }
+
+bool ReplayProgram::writes_to(uint32_t slot) const {
+  return std::any_of(ops.begin(), ops.end(), [&](const ReplayOp& op) {
+    return std::find(op.written_slots.begin(), op.written_slots.end(), slot) != op.written_slots.end();
+  });
+}
 
 ReplayProgram::~ReplayProgram() = default;
 

@@ -89,11 +89,13 @@ Optional<std::string> Replayer::run(std::string_view payload) {
 }
 
 void Replayer::play(Frame& frame, size_t from, size_t to) {
-  const ModesLoan modes(frame.program);
+  Optional<ModesLoan> own;
+  if (frame.modes == nullptr) frame.modes = &own.emplace(frame.program);
   for (size_t i = from; i < to; ++i) {
-    modes.use(frame.program.ops[i].modes);
+    frame.modes->use(frame.program.ops[i].modes);
     step(frame, i);
   }
+  if (own) frame.modes = nullptr;
 }
 
 Bindings Replayer::decode_bindings(ReplayProgram& program, Decoder& in) {
@@ -165,6 +167,7 @@ void Replayer::spoil(Frame& frame, const ReplayOp& op, const FailurePtr& failure
     if (output.kind == ReplayOutput::New) frame.slots[output.slot].failure = failure;
   }
   for (const auto slot : op.written_slots) frame.slots[slot].failure = failure;
+  if (op.pseudo == kReturn) frame.lost = failure;
 }
 
 void Replayer::step(Frame& frame, size_t index) {
@@ -183,6 +186,8 @@ void Replayer::step(Frame& frame, size_t index) {
       } else {
         execute_pseudo(frame, op);
       }
+    } catch (const ReplayError& error) {  // of an op in a region
+      spoil(frame, op, std::make_shared<Failure>(error.failure()));
     } catch (const std::exception& error) {
       spoil(frame, op, std::make_shared<Failure>(Failure{exception_kind(error), plain_message(error), op.name,
                                                         frame.program.id, op.origin}));
@@ -205,6 +210,9 @@ void Replayer::keep_constant(Frame& frame, uint32_t slot) {
 }
 
 void Replayer::forget(int64_t program) {
+  // Those that run a region hold it themselves.
+  const auto region = std::find_if(regions_.begin(), regions_.end(), [&](const auto& r) { return r.second->id == program; });
+  if (region != regions_.end()) regions_.erase(region);
   const auto found = programs_.find(program);
   if (found == programs_.end()) return;
   drop_constants(*found->second);
@@ -373,6 +381,15 @@ void Replayer::execute_pseudo(Frame& frame, const ReplayOp& op) {
     }
     case kAppend:
       return append(frame, op);
+    case kReturn:
+      for (const auto& item : op.args.at(0).items) frame.results.push_back(evaluate(frame, op, item, store_.device()).toTensor());
+      return;
+    case kCond:
+      return branch(frame, op);
+    case kWhileLoop:
+      return loop(frame, op);
+    case kRepeat:
+      return repeat(frame, op);
     default:
       TORCH_CHECK_VALUE(false, "unknown step ", op.pseudo);
   }

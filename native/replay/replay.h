@@ -42,6 +42,8 @@ struct ReplayOutput {
   uint32_t tensor = 0;  // its expected geometry
 };
 
+struct ReplayProgram;
+
 struct ReplayOp {
   std::string name;
   Optional<c10::OperatorHandle> op;
@@ -57,9 +59,13 @@ struct ReplayOp {
   bool once = false;       // what it gives is the same in every run
   bool in_rows = false;    // gives the same bits, however far apart the rows of its operands are
   bool last_read = false;  // of an append: nothing reads afterwards what it appends to
+  std::vector<std::shared_ptr<ReplayProgram>> regions;  // of control flow, as they stand among the arguments
 };
 
 struct Rewrite;
+
+// Branches and bodies by name.
+using Regions = std::unordered_map<std::string, std::shared_ptr<ReplayProgram>>;
 
 struct ReplayProgram {
   int64_t id = 0;
@@ -73,10 +79,15 @@ struct ReplayProgram {
   uint64_t last_base = 0;
   std::unordered_map<uint32_t, StoredValue> constants;  // per slot: what an op gave that runs once
   std::unique_ptr<Rewrite> rewrite;
+  std::vector<uint64_t> modes;  // of its ops, and of those of its regions
+  bool returns = false;         // a region: its last op says what it gives
+  int depth = 0;                // of the regions in it
 
   ~ReplayProgram();
-  // Checks every index, finds the operators and last uses. Throws ValueError.
-  void finish();
+  // Checks every index, finds the operators, regions and last uses. Throws ValueError.
+  void finish(const Regions& regions);
+  // Where an op of it writes to, or makes.
+  bool writes_to(uint32_t slot) const;
 };
 
 struct Bindings;
@@ -86,7 +97,8 @@ class Replayer {
   explicit Replayer(c10::Device device) : store_(device) {}
 
   ValueStore& store() { return store_; }
-  void define(std::unique_ptr<ReplayProgram> program);
+  // A region gets `name`, by which programs that are defined later refer to it. Throws ValueError.
+  void define(std::unique_ptr<ReplayProgram> program, const std::string& name);
   // Another program with the same effect as a known one. Throws ValueError where it cannot be.
   void define_rewrite(std::unique_ptr<Rewrite> rewrite);
   void forget(int64_t program);
@@ -112,6 +124,13 @@ class Replayer {
   void settle_outs(Frame& frame, const ReplayOp& op);
   void execute_pseudo(Frame& frame, const ReplayOp& op);
   void append(Frame& frame, const ReplayOp& op);
+  // Control flow: see control.cpp.
+  std::vector<at::Tensor> run_region(Frame& frame, const ReplayOp& op, size_t region, const std::vector<c10::Storage>& given);
+  void run_body(Frame& frame, const ReplayOp& op, size_t body, std::vector<c10::Storage>& carried);
+  void branch(Frame& frame, const ReplayOp& op);
+  void loop(Frame& frame, const ReplayOp& op);
+  void repeat(Frame& frame, const ReplayOp& op);
+  void take_carried(Frame& frame, const ReplayOp& op, const std::vector<c10::Storage>& carried);
   void take_outputs(Frame& frame, const ReplayOp& op, torch::jit::Stack& stack);
   void take_output(Frame& frame, const ReplayOp& op, const ReplayOutput& output, at::Tensor result);
   void spoil(Frame& frame, const ReplayOp& op, const FailurePtr& failure);
@@ -123,6 +142,7 @@ class Replayer {
   size_t constant_bytes_ = 0;
   std::unordered_map<int64_t, std::unique_ptr<ReplayProgram>> programs_;
   std::unordered_map<std::string, uint64_t> restrided_;
+  Regions regions_;
 };
 
 }  // namespace genie

@@ -52,7 +52,12 @@ bool Rewrite::serves(const ReplayProgram& original, const Bindings& run) const {
   return true;
 }
 
-void Replayer::define(std::unique_ptr<ReplayProgram> program) {
+void Replayer::define(std::unique_ptr<ReplayProgram> program, const std::string& name) {
+  program->finish(regions_);
+  if (program->returns) {
+    regions_[name] = std::move(program);
+    return;
+  }
   auto& place = programs_[program->id];
   if (place && place->rewrite) drop_constants(place->rewrite->program);
   place = std::move(program);
@@ -70,7 +75,7 @@ void Replayer::define_rewrite(std::unique_ptr<Rewrite> rewrite) {
   program.kept = original.kept;
   program.kept.resize(program.slots, 0);
   TORCH_CHECK_VALUE(!program.tail || !program.ops.empty(), "a tail without ops");
-  program.finish();
+  program.finish(regions_);
   for (const auto slot : program.bound) {
     const bool as_before = program.made_here[slot] == original.made_here[slot];
     TORCH_CHECK_VALUE(as_before || (original.made_here[slot] && !program.kept[slot]), "a rewrite without a value that it keeps");

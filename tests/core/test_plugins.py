@@ -90,6 +90,7 @@ def test_built_in_plugins_come_through_the_same_door():
         "bench",
         "demo",
         "churn",
+        "control_flow",
         "device_api",
         "doctor",
         "executor",

@@ -26,7 +26,7 @@ class FakeStore:
         self.programs: dict[int, Any] = {}
         self.thread = threading.get_ident()
 
-    def define(self, program, slots, symbols, bound, kept, tensors, ops, tail):
+    def define(self, program, slots, symbols, bound, kept, tensors, ops, tail, name):
         if ops == [["bad"]]:
             raise ValueError("no such op: bad")
         self.programs[program] = (slots, symbols, bound, kept, tensors, ops, tail)
