@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import genie_core
-from genie_core import _native
 
 if TYPE_CHECKING:
     from genie_core._native import OpCall
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 @genie_core.hookimpl(trylast=True)  # a third party's rule for its op comes first
 def genie_infer_outputs(call: OpCall) -> Any:
     """Infer by the op's own meta kernel (native), else under FakeTensor."""
+    from genie_core import _native
     from genie_plugins.shape_inference.refused import is_refused
     from genie_plugins.shape_inference.unreliable import has_out, is_unreliable
 
