@@ -142,10 +142,7 @@ std::pair<Program*, bool> ProgramTable::resolve(const Trace& trace, std::vector<
   auto fresh = build(trace);
   if (known != nullptr) {
     lift(*known, *fresh);
-    learn_varying(*fresh);
     fresh->origins = known->lend_origins(trace.ops.size());
-  } else {
-    lift_varying(*fresh);
   }
   if (found != programs_.end()) drop(found);
   show_prefixes(*fresh);
@@ -154,44 +151,6 @@ std::pair<Program*, bool> ProgramTable::resolve(const Trace& trace, std::vector<
   while (programs_.size() >= limit_) drop_oldest();
   auto& kept = programs_[trace.hash] = std::move(fresh);
   return {kept.get(), true};
-}
-
-void ProgramTable::learn_varying(const Program& lifted) {
-  std::unordered_map<uint32_t, std::vector<uint8_t>> found;
-  for (size_t op = 0; op < lifted.signatures.size(); ++op) {
-    std::vector<uint8_t> varying;
-    for (uint32_t i = lifted.op_literal[op]; i < lifted.op_literal[op + 1]; ++i) {
-      varying.push_back(lifted.symbol[i] >= 0 ? kAlways : kNever);
-    }
-    auto& all = found.emplace(lifted.signatures[op]->structure_id, varying).first->second;
-    std::transform(all.begin(), all.end(), varying.begin(), all.begin(),
-                   [](uint8_t a, uint8_t b) { return a == b ? a : static_cast<uint8_t>(kSometimes); });
-  }
-  for (auto& [structure, varying] : found) varying_[structure] = std::move(varying);
-}
-
-// A step for another batch may be another structure: it need not find out again that lengths vary. Equal
-// numbers share a symbol, as do those that vary sometimes with one that always does. 0 would be an
-// integer's as well as a real number's.
-void ProgramTable::lift_varying(Program& fresh) const {
-  std::unordered_map<int64_t, int32_t> symbols;
-  const auto lift_those = [&](Varying wanted) {
-    for (size_t op = 0; op < fresh.signatures.size(); ++op) {
-      const auto varying = varying_.find(fresh.signatures[op]->structure_id);
-      if (varying == varying_.end()) continue;
-      const uint32_t begin = fresh.op_literal[op];
-      for (uint32_t i = begin; i < fresh.op_literal[op + 1]; ++i) {
-        const auto literal = fresh.literals[i];
-        if (varying->second[i - begin] != wanted || literal == 0) continue;
-        if (wanted == kSometimes && symbols.count(literal) == 0) continue;
-        fresh.symbol[i] = symbols.emplace(literal, static_cast<int32_t>(symbols.size())).first->second;
-        fresh.op_lifted[op] = 1;
-      }
-    }
-  };
-  lift_those(kAlways);
-  lift_those(kSometimes);
-  fresh.symbols = static_cast<uint32_t>(symbols.size());
 }
 
 void ProgramTable::show_prefixes(const Program& program) {

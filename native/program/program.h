@@ -93,14 +93,8 @@ class ProgramTable {
   uint64_t resolutions_ = 0;
   uint32_t next_id_ = 1;
 
-  enum Varying : uint8_t { kNever, kSometimes, kAlways };
-
-  // Per structure of a call, in which of such calls of a program its literals varied.
-  std::unordered_map<uint32_t, std::vector<uint8_t>> varying_;
 
   std::unique_ptr<Program> build(const Trace& trace);
-  void learn_varying(const Program& lifted);
-  void lift_varying(Program& fresh) const;
   void show_prefixes(const Program& program);
   void drop(Programs::iterator program);
   void drop_oldest();
