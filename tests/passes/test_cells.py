@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -22,10 +23,11 @@ def loop(genie, outcomes, only):
     only("cell_loop")
 
     def compare(steps, step, *makers):
+        torch.manual_seed(0)
         results = []
+        here = [make(6, 6) for make in makers]
         for device in (genie, "cpu"):
-            torch.manual_seed(0)
-            cells = [make(6, 6).to(device) for make in makers]
+            cells = [deepcopy(cell).to(device) for cell in here]
             results.append([_loop(cells, step, steps, device) for _ in range(3)])
         for ours, theirs in zip(*results, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -27,12 +27,12 @@ OPTIMIZERS = {
 
 def train(device, optimizer, *, steps=9, schedule=None, sizes=((3, 4), (5,)), **more):
     """Parameters and state after some steps with gradients of their own."""
-    torch.manual_seed(0)
-    parameters = [torch.nn.Parameter(torch.randn(size).to(device)) for size in sizes]
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    parameters = [torch.nn.Parameter(draw(size).to(device)) for size in sizes]
     update = optimizer(parameters, **more)
     for step in range(steps):
         for one in parameters:
-            one.grad = torch.randn(one.shape).to(device)
+            one.grad = draw(one.shape).to(device)
         if schedule is not None:
             update.param_groups[0]["lr"] = schedule(step)
         update.step()
@@ -147,12 +147,12 @@ def test_parameters_that_no_kernel_takes_keep_their_ops(
     only("adam", "adamw", "sgd")
 
     def run(device):
-        torch.manual_seed(0)
-        laid = lay([torch.randn(2, 3).to(device) for _ in range(2)])
+        draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+        laid = lay([draw(2, 3).to(device) for _ in range(2)])
         update = optimizer(laid, lr=0.1, foreach=foreach)
         for _ in range(5):
             for one in laid:
-                one.grad = torch.randn(2, 3).to(device, one.dtype)
+                one.grad = draw(2, 3).to(device, one.dtype)
             update.step()
             laid[0].cpu()
         return found(laid, update)
@@ -166,11 +166,11 @@ def test_gradients_that_lie_otherwise_keep_their_ops(genie, outcomes, only, opti
     only("adam", "adamw", "sgd")
 
     def run(device):
-        torch.manual_seed(0)
-        weight = torch.randn(3, 4).to(device)
+        draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+        weight = draw(3, 4).to(device)
         update = optimizer([weight], lr=0.1)
         for _ in range(5):
-            weight.grad = torch.randn(4, 3).to(device).t()
+            weight.grad = draw(4, 3).to(device).t()
             update.step()
             weight.cpu()
         return found([weight], update)
