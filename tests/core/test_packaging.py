@@ -7,7 +7,6 @@ import importlib.metadata
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ NO_TORCH = "import runpy, sys; sys.modules['torch'] = None; sys.argv = ['setup.p
 @pytest.mark.parametrize("command", ["egg_info", "bdist_wheel", "build_ext"])
 def test_without_torch_the_build_stops_at_once_and_says_what_to_do(command, tmp_path):
     code = NO_TORCH.format(command=command) + f"runpy.run_path({str(ROOT / 'setup.py')!r}, "
-    start = time.monotonic()
     result = subprocess.run(
         [sys.executable, "-c", code + "run_name='__main__')"],
         capture_output=True,
@@ -30,7 +28,7 @@ def test_without_torch_the_build_stops_at_once_and_says_what_to_do(command, tmp_
     assert "Install torch first" in result.stderr
     assert "pip install --no-build-isolation ." in result.stderr
     assert "Traceback" not in result.stderr
-    assert time.monotonic() - start < 2
+    assert not list(tmp_path.iterdir())  # it went no further
 
 
 def test_the_distribution_declares_its_entry_points():
