@@ -20,7 +20,7 @@ ROUNDS = 5
 DELAY = 1e-3  # seconds, each way
 _MODELS: dict[str, dict[str, int]] = {
     "GPT-2 of 6 layers, 384 wide": {"n_layer": 6, "n_embd": 384, "n_head": 6, "vocab_size": 8192},
-    "GPT-2 small": {},
+    "GPT-2 of 2 layers, 128 wide": {"n_layer": 2, "n_embd": 128, "n_head": 4, "vocab_size": 8192},
 }
 
 
@@ -44,16 +44,17 @@ def _rows(name: str, config: dict[str, int], device: torch.device) -> Iterator[d
     model = gpt2(**config)
     generator = torch.Generator().manual_seed(1)
     prompt = torch.randint(model.config.vocab_size, (1, PROMPT), generator=generator)
-    truth = model.generate(prompt, max_new_tokens=TOKENS, do_sample=False, pad_token_id=0)
+    options: dict[str, Any] = {"max_new_tokens": TOKENS, "do_sample": False, "pad_token_id": 0}
+    truth = model.generate(prompt, **options)
+    unused = set(range(model.config.vocab_size)) - set(truth.unique().tolist())
+    options["eos_token_id"] = min(unused)  # it may end with each token, and does not
     model.to(device)
     there = prompt.to(device)
     ways: dict[str, Callable[[], Any]] = {
         "loop on the executor": lambda: torch.remote_accelerator.generate(  # type: ignore[attr-defined]
-            model, there, max_new_tokens=TOKENS, do_sample=False
+            model, there, **options
         ).cpu(),
-        "a round trip a token": lambda: model.generate(
-            there, max_new_tokens=TOKENS, do_sample=False, pad_token_id=0
-        ).cpu(),
+        "a round trip a token": lambda: model.generate(there, **options).cpu(),
     }
     for _ in range(3):  # programs are sent, numbers lifted, rewrites compared
         tokens = {way: call() for way, call in ways.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -49,9 +50,14 @@ def run(region: Region, given: Sequence[Tensor] = ()) -> list[Tensor]:
     """What a region gives, for what an iteration is given."""
     name, inputs, symbols = region
     graph, bound = graph_of(name)
-    interpreter = _Interpreter(torch.fx.GraphModule(torch.nn.Module(), graph))
+    interpreter = _Interpreter(_module(name))
     interpreter.run(*(_input(node, bound, inputs, symbols, given) for node in _taken(graph)))
     return interpreter.results
+
+
+@lru_cache(maxsize=64)
+def _module(name: str) -> torch.fx.GraphModule:
+    return torch.fx.GraphModule(torch.nn.Module(), graph_of(name)[0])
 
 
 def _taken(graph: torch.fx.Graph) -> list[torch.fx.Node]:

@@ -65,8 +65,6 @@ void note_origin(int device, const Ground& ground) {
   for (size_t i = ground.index; i-- > 0 && trace.origins[i] == 0;) trace.origins[i] = origin;
 }
 
-namespace {
-
 void record_pseudo(int device, PseudoCall& call) {
   Ground ground;
   {
@@ -78,6 +76,8 @@ void record_pseudo(int device, PseudoCall& call) {
   }
   note_origin(device, ground);
 }
+
+namespace {
 
 void record_resize(Value* storage, size_t nbytes) {
   {
@@ -96,33 +96,6 @@ void record_resize(Value* storage, size_t nbytes) {
 void resize_storage(const c10::Storage& storage, size_t nbytes) {
   if (nbytes > storage.nbytes()) record_resize(value_of(storage), nbytes);
   storage.unsafeGetStorageImpl()->set_nbytes(nbytes);
-}
-
-void record_seed(Value* generator, uint64_t seed) {
-  PseudoCall call(kSeed);
-  call.value(generator).number(static_cast<int64_t>(seed));
-  record_pseudo(generator->device, call);
-}
-
-void record_set_state(Value* generator, const at::Tensor& state_tensor) {
-  PseudoCall call(kSetState);
-  auto* impl = state_tensor.unsafeGetTensorImpl();
-  call.value(generator).literal(impl->numel());
-  call.value(value_of(*impl));
-  record_pseudo(generator->device, call);
-}
-
-at::Tensor record_get_state(Value* generator) {
-  PseudoCall call(kGetState);
-  call.value(generator);
-  call.writer.device = generator->device;
-  Signature* signature = nullptr;
-  {
-    const CoreLock lock;
-    signature = pseudo_signature(call.writer, false);
-    signature->kind = Signature::AskExecutor;
-  }
-  return ask_executor(signature, call.writer).at(0).toTensor();
 }
 
 void materialize(Value* value) {

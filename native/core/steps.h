@@ -41,6 +41,9 @@ inline void append(Trace& trace, Signature* signature, const CallWriter& call, c
   if (trace.control) note_writes(trace, call);
 }
 
+// Records a step that makes nothing.
+void record_pseudo(int device, PseudoCall& call);
+
 // What was appended last, and whether no known program begins so.
 struct Ground {
   bool is_new = false;

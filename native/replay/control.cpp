@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kMostDepth = 64;  // of regions in regions: each takes some of the stack
 
+// What is carried is a whole value: a storage, whose tensor the regions and the outputs know.
 using Args = std::vector<ReplayArg>;
 
 // Where an op has its regions among its arguments, and the values that its first iteration is given.
@@ -109,7 +110,9 @@ std::vector<at::Tensor> Replayer::run_region(Frame& frame, const ReplayOp& op, s
 void Replayer::branch(Frame& frame, const ReplayOp& op) {
   Geometry flag;
   flag.dtype = at::kBool;
-  const bool holds = make_view(frame.packed(op.args[0].index).storage, flag).item<bool>();
+  const auto& predicate = frame.packed(op.args[0].index).storage;
+  TORCH_CHECK_VALUE(predicate, "the predicate has no value");
+  const bool holds = make_view(predicate, flag).item<bool>();
   torch::jit::Stack stack;
   std::vector<const c10::StorageImpl*> seen;
   for (auto& result : run_region(frame, op, holds ? 0 : 1, {})) {
@@ -152,6 +155,8 @@ void Replayer::take_carried(Frame& frame, const ReplayOp& op, const std::vector<
 void Replayer::loop(Frame& frame, const ReplayOp& op) {
   auto carried = storages(frame, initial(op));
   const bool stacked = op.args[3].constant.toInt() != 0;
+  const bool is_tail = frame.program.tail && &op == &frame.program.ops.back();
+  TORCH_CHECK_VALUE(!stacked || is_tail, op.name, ": whose results are stacked has to be what the client waits for");
   std::vector<std::vector<at::Tensor>> all(carried.size());
   auto verdict = run_region(frame, op, 0, carried);
   TORCH_CHECK_VALUE(verdict.size() == (stacked ? carried.size() : 0) + 1, "the condition has to give one tensor");

@@ -99,8 +99,8 @@ def with_library(space: str, key: str) -> Any:
         )
         if register is None:
             pytest.skip("torch.library.impl_abstract is of torch 2.2")
-        register(f"{space}::tile", fake)
-        register(f"{space}::above", fake_above)
+        registers[0](f"{space}::tile", fake)
+        registers[0](f"{space}::above", fake_above)
     return getattr(torch.ops, space)
 
 
