@@ -248,7 +248,8 @@ FORMATS = (
 )
 
 
-def _enum(kind: str, code: int) -> Any:
+def enum_value(kind: str, code: int) -> Any:
+    """What a number stands for where an argument of this declared type may be an enumeration."""
     if "Layout" in kind:
         return LAYOUTS[code]
     return FORMATS[code] if "MemoryFormat" in kind else _native.dtype_of(code)
@@ -318,7 +319,7 @@ class GraphBuilder:
         if node is None:
             node = self._slots[slot] = self._placeholder(f"v{slot}")
             node.meta["slot"], node.meta["geometry"] = slot, geometry
-            node.meta["value"], node.meta["uploaded"] = self._values[slot]
+            node.meta["value"], node.meta["uploaded"] = self._values.get(slot, (None, False))
         return node
 
     def _tensor(self, slot: int, dtype: int, flags: int, numbers: list[Any]) -> torch.fx.Node:
@@ -345,7 +346,7 @@ class GraphBuilder:
             case (2, slot):
                 return self._slot(slot)
             case (3, code, True):
-                return _enum(kind, code)
+                return enum_value(kind, code)
             case (4, symbol, value):
                 return self._symbol(symbol, value)
             case (6, symbol):

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 import msgspec
@@ -29,9 +29,12 @@ from genie_core.program import EncodedProgram, encode_graph
 from genie_core.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from genie_core.contracts import Buffer, Channel
     from genie_core.plugins import PluginManager
 
+Result = TypeVar("Result")
 SMALL = 64 << 10  # bytes: below this, data waits for the next message instead of being its own
 MANY = 64  # small parts in one message
 _log = get_logger("session")
@@ -152,10 +155,28 @@ class Session:
             raise CaptureError(f"a {reason} at {place_of(sys._getframe())}", _NO_VALUES)
         while True:
             with self._lock:
-                sealed = _native.seal(self._device, reason != "size", reason == "unknown_shape")
+                waits = reason not in ("size", "compiled")
+                sealed = _native.seal(self._device, waits, reason == "unknown_shape")
                 if sealed is not None:
                     return self._post(sealed, reason)
             time.sleep(0)  # another thread's question ends the trace: let it be asked first
+
+    def submit(
+        self, make: Callable[[], tuple[_native.Sealed | None, Result]], reason: str
+    ) -> Result:
+        """Send what was recorded, and behind it the run that `make` gives; return its result."""
+        with self._lock:
+            self.flush(reason)
+            sealed, result = make()
+            if sealed is not None:
+                self._post(sealed, reason)
+            self._send_early()
+        return result
+
+    def define(self, program: int, name: bytes, code: bytes) -> None:
+        """Send a program that came from elsewhere, under a number that no trace has."""
+        with self._lock:
+            self._outbox.append(protocol.Define(program, name, code))
 
     def _post(self, sealed: _native.Sealed, reason: str) -> bytes | None:
         if sealed.freed:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 NAMES = (
     "capture",
+    "compile",
     "control_flow",
     "dynamic_shapes",
     "models",

@@ -8,6 +8,7 @@
 #include "kernels/meta.h"
 #include "kernels/ops.h"
 #include "leave.h"
+#include "untraced.h"
 
 #include <torch/csrc/DynamicTypes.h>
 #include <torch/csrc/Exceptions.h>
@@ -40,6 +41,7 @@ std::array<std::atomic<int>, kMaxDevices> executor_types{};
 template <typename Body>
 auto with_python(Body&& body) {
   const py::gil_scoped_acquire gil;
+  const Untraced untraced;
   try {
     return body();
   } catch (py::error_already_set& error) {

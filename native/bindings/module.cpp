@@ -1,6 +1,7 @@
 // genie_core._native: thin glue between the core and Python.
 #include "client.h"
 #include "executor.h"
+#include "prepared.h"
 #include "regions.h"
 
 #include "core/compat.h"
@@ -9,6 +10,7 @@ PYBIND11_MODULE(_native, m) {
   m.doc() = "Genie's native core: the device, the recorder and the replay.";
   genie::bind_client(m);
   genie::bind_executor(m);
+  genie::bind_prepared(m);
   genie::bind_regions(m);
   m.def("build_info", [] {
     pybind11::dict info;

@@ -50,8 +50,7 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
   sealed.ops = trace.ops.size();
   sealed.tail = trace.tail;
   if (!trace.ops.empty()) {
-    std::vector<int64_t> symbols;
-    std::tie(sealed.program, sealed.is_new) = current.programs.resolve(trace, symbols);
+    std::tie(sealed.program, sealed.is_new) = current.programs.resolve(trace, sealed.symbols);
     sealed.program->cut = !waits;
     ++(sealed.is_new ? current.counters.programs_built : current.counters.program_hits);
     sealed.forgotten = current.programs.take_forgotten();
@@ -61,7 +60,7 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
       for (const auto slot : sealed.program->bound) sealed.values.push_back({trace.by_slot[slot]->id, trace.by_slot[slot]->uploaded});
     }
     const uint64_t base = reserve_ids(device, trace.tail ? kTailIds : 1);
-    sealed.payload = encode_run(*sealed.program, trace, symbols, sealed.freed, base);
+    sealed.payload = encode_run(*sealed.program, trace, sealed.symbols, sealed.freed, base);
     sealed.freed.clear();
   }
   trace.clear();

@@ -6,6 +6,8 @@
 #include "program/run_log.h"
 #include "regions/control.h"
 
+#include <ATen/record_function.h>
+
 #include <array>
 
 namespace genie {
@@ -43,14 +45,14 @@ class CoreLock {
   }
 };
 
-// The lock, once no other thread waits for the outputs of the open trace's last op: nothing may be
-// recorded behind that op. The wait is short; the trace is sealed before its reply is awaited.
+// The lock, once no other thread waits for the outputs of the open trace's last op, behind which nothing
+// may be recorded, or has the trace for itself. The wait is short; a trace is sealed before its reply is awaited.
 class TraceLock {
  public:
   explicit TraceLock(int device) {
     check_fork();
     lock_.emplace();
-    while (state(device).trace.tail || !may_record(state(device).trace)) {
+    while (is_taken(state(device).trace)) {
       lock_.reset();
       host().pause();
       lock_.emplace();
@@ -59,6 +61,10 @@ class TraceLock {
   void release() { lock_.reset(); }
 
  private:
+  static bool is_taken(const Trace& trace) {
+    const bool of_another = trace.owner != 0 && trace.owner != at::RecordFunction::currentThreadId();
+    return trace.tail || of_another || !may_record(trace);
+  }
   Optional<CoreLock> lock_;
 };
 

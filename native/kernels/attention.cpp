@@ -7,7 +7,11 @@
 
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/library.h>
+
+#include <map>
+#include <string>
 
 #if GENIE_SDP_STUB
 #include <ATen/native/transformers/attention.h>
@@ -19,24 +23,48 @@
 namespace genie {
 namespace {
 
+// Numbers that stand for sizes which torch.compile keeps open: the same one for the same expression.
+class Sizes {
+ public:
+  at::DimVector plain(c10::SymIntArrayRef sizes) {
+    at::DimVector result;
+    for (const auto& size : sizes) result.push_back(plain(size));
+    return result;
+  }
+
+ private:
+  int64_t plain(const c10::SymInt& size) {
+    if (const auto known = size.maybe_as_int()) return *known;
+    const auto [place, _] = numbers_.emplace(size.toSymNode()->str(), kUnlikely + static_cast<int64_t>(numbers_.size()));
+    return place->second;
+  }
+  static constexpr int64_t kUnlikely = 1009;  // as a size that is given as a number
+  std::map<std::string, int64_t> numbers_;
+};
+
 // The same metadata on the CPU, without memory behind it. `torch.func`'s wrappers have no storage to ask.
-at::Tensor cpu_twin(const at::Tensor& tensor) {
-  const auto nbytes = at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.element_size());
+at::Tensor cpu_twin(const at::Tensor& tensor, Sizes& sizes) {
+  const auto size = sizes.plain(tensor.sym_sizes()), stride = sizes.plain(tensor.sym_strides());
+  const auto nbytes = at::detail::computeStorageNbytes(size, stride, tensor.element_size());
   const c10::Storage storage(c10::make_intrusive<c10::StorageImpl>(
       c10::StorageImpl::use_byte_size_t(), nbytes, at::DataPtr(nullptr, c10::Device(c10::kCPU)), nullptr, false));
-  auto twin = make_view_unchecked(storage, c10::DispatchKey::CPU, tensor.scalar_type(), 0, 0, tensor.sizes(), tensor.strides());
+  auto twin = make_view_unchecked(storage, c10::DispatchKey::CPU, tensor.scalar_type(), 0, 0, size, stride);
   if (tensor.requires_grad()) twin.set_requires_grad(true);
   return twin;
 }
 
-// Which kernel scaled_dot_product_attention would take on the executor.
+// Which kernel scaled_dot_product_attention would take on the executor. Tracers do not see the question.
 template <typename... Options>
 int64_t choose_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                          const Optional<at::Tensor>& mask, double dropout_p, bool is_causal, Options... options) {
   constexpr int64_t kMath = 0;
   if (!on_cpu(query)) return kMath;
-  const auto twin_mask = mask && mask->defined() ? Optional<at::Tensor>(cpu_twin(*mask)) : Optional<at::Tensor>();
-  return at::_fused_sdp_choice(cpu_twin(query), cpu_twin(key), cpu_twin(value), twin_mask, dropout_p, is_causal, options...);
+  const c10::impl::ExcludeDispatchKeyGuard untraced(
+      c10::DispatchKeySet({c10::DispatchKey::Python, c10::DispatchKey::PythonTLSSnapshot, c10::DispatchKey::PythonDispatcher}));
+  Sizes sizes;
+  const auto twin = [&](const at::Tensor& tensor) { return cpu_twin(tensor, sizes); };
+  const auto twin_mask = mask && mask->defined() ? Optional<at::Tensor>(twin(*mask)) : Optional<at::Tensor>();
+  return at::_fused_sdp_choice(twin(query), twin(key), twin(value), twin_mask, dropout_p, is_causal, options...);
 }
 
 }  // namespace

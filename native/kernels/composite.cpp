@@ -17,11 +17,14 @@ bool on_cpu(const at::Tensor& tensor) {
 
 namespace {
 
+// Tracers make other ops of what writes to new memory, and forget how that lies.
+bool is_traced(const at::Tensor& tensor) { return tensor.key_set().has(c10::DispatchKey::Python); }
+
 at::Tensor dropout(const at::Tensor& input, double p, bool train) {
   TORCH_CHECK(p >= 0 && p <= 1, "dropout probability has to be between 0 and 1, but got ", p);
-  if (p == 0 || !train || input.numel() == 0) return input;
+  if (p == 0 || !train || input.sym_numel() == 0) return input;
   if (p == 1) return input.mul(at::zeros({}, input.options()));
-  if (!on_cpu(input)) return std::get<0>(at::native_dropout(input, p, train));
+  if (!on_cpu(input) || is_traced(input)) return std::get<0>(at::native_dropout(input, p, train));
   const auto noise = at::empty_like(input).bernoulli_(1 - p).div_(1 - p);
   return input.mul(noise);
 }

@@ -169,7 +169,7 @@ void ProgramTable::drop(Programs::iterator program) {
     const auto whole = prefixes_.find(prefix);
     if (whole != prefixes_.end() && whole->second == program->first) prefixes_.erase(whole);
   }
-  forgotten_.push_back(program->second->id);
+  if (program->second.use_count() == 1) forgotten_.push_back(program->second->id);
   programs_.erase(program);
 }
 
@@ -190,8 +190,9 @@ void ProgramTable::cut(uint32_t id, size_t ops) {
 void ProgramTable::forget(uint32_t id) {
   const auto found = find(id);
   if (found == programs_.end()) return;
+  const auto told = forgotten_.size();
   drop(found);
-  forgotten_.pop_back();  // nobody else knows of it
+  forgotten_.resize(told);  // nobody else knows of it
 }
 
 std::string encode_run(Program& program, const Trace& trace, const std::vector<int64_t>& symbols,

@@ -63,6 +63,7 @@ struct Sealed {
   bool is_new = false;
   std::string payload;
   std::vector<uint64_t> freed;
+  std::vector<int64_t> symbols;  // what its lifted literals are
   size_t ops = 0;
   bool tail = false;
   std::vector<uint32_t> forgotten;  // programs that will not be run again
@@ -77,6 +78,11 @@ class ProgramTable {
   std::pair<Program*, bool> resolve(const Trace& trace, std::vector<int64_t>& symbols);
   // A program of which a trace with this hash is the beginning, or null.
   const Program* with_prefix(uint64_t hash) const;
+  // Keeps a program of this table for longer than the table does; to be given back.
+  std::shared_ptr<Program> share(const Program& program) const { return programs_.at(program.hash); }
+  void give_back(std::shared_ptr<Program> program) {
+    if (program.use_count() == 1) forgotten_.push_back(program->id);
+  }
   void forget(uint32_t id);
   void cut(uint32_t id, size_t ops);
   void set_limit(size_t limit) { limit_ = limit; }
@@ -84,7 +90,7 @@ class ProgramTable {
   std::vector<uint32_t> take_forgotten() { return std::exchange(forgotten_, {}); }
 
  private:
-  using Programs = std::unordered_map<uint64_t, std::unique_ptr<Program>>;
+  using Programs = std::unordered_map<uint64_t, std::shared_ptr<Program>>;
 
   Programs programs_;
   std::unordered_map<uint64_t, uint64_t> prefixes_;  // to the hash of a whole trace
@@ -92,7 +98,6 @@ class ProgramTable {
   size_t limit_ = SIZE_MAX;
   uint64_t resolutions_ = 0;
   uint32_t next_id_ = 1;
-
 
   std::unique_ptr<Program> build(const Trace& trace);
   void show_prefixes(const Program& program);

@@ -80,7 +80,7 @@ bool Trace::ends_early(size_t enough) const {
 }
 
 bool Trace::should_flush() const {
-  if (control) return false;
+  if (control || owner != 0) return false;
   if (follows != nullptr && prefix_known && follows->cut_at == ops.size()) return true;
   // An executor that waits is given its first work early, then ever larger pieces.
   const size_t enough = kHeavyMin << std::min(early_flushes, 16U);

@@ -53,6 +53,7 @@ struct Trace {
   bool prefix_known = true;          // is there one
   bool tail = false;  // the last op's outputs come back with the reply
   std::shared_ptr<Control> control;  // this is what a branch or a body does: see regions/control.h
+  uint64_t owner = 0;  // the thread that alone may record, and ends the trace itself; 0: any
 
   static uint32_t next_epoch();  // no two traces have the same
 

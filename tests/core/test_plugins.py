@@ -91,6 +91,7 @@ def test_built_in_plugins_come_through_the_same_door():
         "demo",
         "churn",
         "control_flow",
+        "dynamo",
         "device_api",
         "doctor",
         "executor",

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from models.zoo import Entry
 
 STEPS = 3
+Wrap = Callable[[nn.Module], Any]
+
+
+def as_it_is(model: nn.Module) -> nn.Module:
+    """Return the model itself."""
+    return model
 
 
 def build(entry: Entry, device: torch.device, *, train: bool) -> nn.Module:
@@ -37,9 +43,9 @@ def plain(output: Any) -> Any:
     return plain(vars(output)) if hasattr(output, "__dict__") else None  # a cache, its settings
 
 
-def forward(entry: Entry, device: torch.device) -> Any:
-    """Return all that the model gives in evaluation."""
-    model = build(entry, device, train=False)
+def forward(entry: Entry, device: torch.device, wrap: Wrap = as_it_is) -> Any:
+    """Return all that the model, as `wrap` gives it back, gives in evaluation."""
+    model = wrap(build(entry, device, train=False))
     with torch.no_grad():
         return plain(model(**moved(entry.batch(), device)))
 
@@ -61,9 +67,10 @@ def loss_of(output: Any) -> torch.Tensor:
     return torch.stack([leaf.square().mean() for leaf in tree_flatten(output)[0]]).sum()
 
 
-def training(entry: Entry, device: torch.device) -> Any:
+def training(entry: Entry, device: torch.device, wrap: Wrap = as_it_is) -> Any:
     """Return losses, learning rates and the weights after some steps of AdamW with a schedule."""
     model = build(entry, device, train=True)
+    called = wrap(model)
     batch = moved(entry.batch(), device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
@@ -71,7 +78,7 @@ def training(entry: Entry, device: torch.device) -> Any:
     losses, rates = [], []
     for _ in range(STEPS):
         optimizer.zero_grad()
-        loss = loss_of(model(**batch))
+        loss = loss_of(called(**batch))
         loss.backward()
         optimizer.step()
         schedule.step()

@@ -94,10 +94,8 @@ def with_library(space: str, key: str) -> Any:
         library.impl("tile", fake, "Meta")
     else:
         names = ("register_fake", "impl_abstract")
-        register = next(
-            (getattr(torch.library, n) for n in names if hasattr(torch.library, n)), None
-        )
-        if register is None:
+        registers = [getattr(torch.library, name) for name in names if hasattr(torch.library, name)]
+        if not registers:
             pytest.skip("torch.library.impl_abstract is of torch 2.2")
         registers[0](f"{space}::tile", fake)
         registers[0](f"{space}::above", fake_above)
