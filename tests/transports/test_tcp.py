@@ -6,8 +6,6 @@ import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 
@@ -47,12 +45,8 @@ def test_port_zero_becomes_a_real_port(listener):
     assert parse(listener.url, "URL").port > 0
 
 
-@pytest.mark.parametrize("host", ["[::1]", "localhost"])
-def test_other_loopback_names(host, background):
-    try:
-        found = listen(f"tcp://{host}:0", CAP)
-    except ConnectionFailed as error:
-        pytest.skip(f"no IPv6 here: {error}")
+def test_a_name_may_be_bound():
+    found = listen("tcp://localhost:0", CAP)
     client = connect(found.url, 5, CAP)
     client.send([b"hi"])
     server = found.accept()
@@ -120,26 +114,6 @@ def test_a_name_with_one_open_address_is_refused():
     refuse_open_bind("tcp://x:1", ["127.0.0.1", "::1"])
     with pytest.raises(SettingsError):
         refuse_open_bind("tcp://x:1", ["127.0.0.1", "10.0.0.1"])
-
-
-def test_a_port_in_use(listener):
-    with pytest.raises(ConnectionFailed, match="cannot bind"):
-        listen(listener.url, CAP)
-
-
-def test_closing_a_listener_wakes_accept_and_keeps_channels(listener, background):
-    client = connect(listener.url, 5, CAP)
-    server = listener.accept()
-    waiting = background(listener.accept)
-    time.sleep(0.1)
-    listener.close()
-    listener.close()
-    with pytest.raises(ConnectionLost):
-        waiting(5)
-    client.send([b"still here"])
-    assert bytes(server.receive(5)[0]) == b"still here"
-    client.close()
-    server.close()
 
 
 @pytest.mark.parametrize(
@@ -247,32 +221,6 @@ def test_an_interrupt_in_the_middle_closes_the_channel(raw):
         signal.signal(signal.SIGUSR1, old)
     with pytest.raises(ConnectionLost):
         channel.receive()
-
-
-PEER = """
-import sys
-from genie_plugins.transport_tcp.endpoint import connect
-channel = connect(sys.argv[1], 5, 1 << 20)
-channel.send([b"here"])
-channel.receive()
-"""
-
-
-def test_a_peer_killed_while_we_wait(listener, background):
-    peer = subprocess.Popen([sys.executable, "-c", PEER, listener.url])
-    try:
-        channel = listener.accept()
-        assert bytes(channel.receive(10)[0]) == b"here"
-        waiting = background(channel.receive)
-        time.sleep(0.1)
-    finally:
-        peer.kill()
-        peer.wait()
-    with pytest.raises(ConnectionLost) as caught:
-        waiting(5)
-    assert caught.value.url == channel.url
-    with pytest.raises(ConnectionLost):
-        channel.send([b"anyone?"])
 
 
 def _tcp_socketpair():
