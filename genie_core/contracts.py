@@ -47,9 +47,13 @@ class Channel(Protocol):
         The buffers may be reused once this returns. Raises `ConnectionLost`.
         """
 
-    def receive(self, timeout: float | None = None) -> list[memoryview]:
+    def receive(
+        self, timeout: float | None = None, into: memoryview | None = None
+    ) -> list[memoryview]:
         """Return the next message, waiting at most `timeout` seconds (None: for ever).
 
+        A second part that is exactly as long as `into` (writable bytes) is received there, and
+        is `into` in what is returned; that spares a tensor's data a copy.
         Raises `TimeoutError` (the channel stays usable), `ConnectionLost`, or `ProtocolError`
         for garbage or a length past the cap.
         """

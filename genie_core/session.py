@@ -75,6 +75,7 @@ class Session:
         self._lock = threading.RLock()
         self._outbox: list[protocol.Request] = []
         self._parts: list[Buffer] = []
+        self._received: list[memoryview] = []
         self._lacks: frozenset[str] = frozenset()
         self._supported: dict[str, bool] = {}
         self._semantics: dict[int, list[Semantics]] = {}
@@ -277,11 +278,11 @@ class Session:
     def read(self, view: protocol.Read, target: memoryview) -> None:
         """Copy the contiguous bytes of a view of a value into `target`."""
         with self._lock:
-            self._ask(view, protocol.Data)
-            data = self._received[1] if len(self._received) == 2 else b""
-            if len(data) != len(target):
-                raise ProtocolError(f"{len(data)} bytes came for a read of {len(target)}", self.url)
-            target[:] = data
+            self._ask(view, protocol.Data, into=target)
+            data, self._received = self._received[1:], []  # `target` ends with this call
+            if len(data) != 1 or data[0] is not target:
+                came = sum(map(len, data))
+                raise ProtocolError(f"{came} bytes came for a read of {len(target)}", self.url)
 
     def put(self, value: int, data: memoryview) -> None:
         """Send `data` as `value`; the caller may change it as soon as this returns."""
@@ -344,13 +345,18 @@ class Session:
             self._outbox, self._parts = requests, parts
             raise
 
-    def _exchange(self, request: protocol.Request, timeout: float | None = None) -> protocol.Reply:
+    def _exchange(
+        self,
+        request: protocol.Request,
+        timeout: float | None = None,
+        into: memoryview | None = None,
+    ) -> protocol.Reply:
         self._outbox.append(request)
         began = time.perf_counter()
         self._send()
         self._round_trips += 1
         try:
-            self._received = self._channel.receive(timeout)
+            self._received = self._channel.receive(timeout, into)
         except ConnectionLost as error:
             self._lost = error
             raise
@@ -362,9 +368,13 @@ class Session:
         return reply
 
     def _ask(
-        self, request: protocol.Request, expected: type[Any], timeout: float | None = None
+        self,
+        request: protocol.Request,
+        expected: type[Any],
+        timeout: float | None = None,
+        into: memoryview | None = None,
     ) -> Any:
-        reply = self._exchange(request, timeout)
+        reply = self._exchange(request, timeout, into)
         if isinstance(reply, expected):
             return reply
         raise self._error(reply)

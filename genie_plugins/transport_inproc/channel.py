@@ -132,9 +132,12 @@ class InprocChannel:
         self.bytes_sent += size
         self.messages_sent += 1
 
-    def receive(self, timeout: float | None = None) -> list[memoryview]:
+    def receive(
+        self, timeout: float | None = None, into: memoryview | None = None
+    ) -> list[memoryview]:
         """Return the next message, waiting at most `timeout` seconds.
 
+        A second part of exactly `into`'s length is copied there.
         Raises `TimeoutError` (the channel stays usable) or `ConnectionLost`.
         """
         message = self._incoming.get(timeout)
@@ -142,7 +145,11 @@ class InprocChannel:
             raise ConnectionLost(self.url, "it closed the connection")
         self.bytes_received += message[1]
         self.messages_received += 1
-        return message[0]
+        parts = message[0]
+        if into is not None and len(parts) > 1 and len(parts[1]) == len(into):
+            into[:] = parts[1]
+            parts[1] = into
+        return parts
 
     def close(self) -> None:
         """Close both ways; wakes a blocked `receive` or `send` of either end. Idempotent."""

@@ -1,4 +1,4 @@
-"""Messages over TCP: addresses of the form `tcp://host:port`."""
+"""Messages over sockets: addresses `tcp://host:port` and `unix:///path`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ if TYPE_CHECKING:
 
 @genie_core.hookimpl
 def genie_open_transport(url: str, settings: Settings) -> Channel | None:
-    """Connect to `tcp://host:port`."""
-    if not url.startswith("tcp:"):
+    """Connect to `tcp://host:port` or `unix:///path`."""
+    scheme = url.partition(":")[0]
+    if scheme == "tcp":
+        from genie_plugins.transport_tcp.endpoint import connect
+    elif scheme == "unix":
+        from genie_plugins.transport_tcp.unix import connect
+    else:
         return None
-    from genie_plugins.transport_tcp.endpoint import connect
-
     return connect(url, settings.connect_timeout, settings.max_message)
 
 
 @genie_core.hookimpl
 def genie_open_listener(url: str, settings: Settings) -> Listener | None:
-    """Listen on `tcp://host:port` of the loopback interface; port 0 picks a free one."""
-    if not url.startswith("tcp:"):
+    """Listen on a loopback `tcp://host:port`, where port 0 is a free one, or on `unix:///path`."""
+    scheme = url.partition(":")[0]
+    if scheme == "tcp":
+        from genie_plugins.transport_tcp.endpoint import listen
+    elif scheme == "unix":
+        from genie_plugins.transport_tcp.unix import listen
+    else:
         return None
-    from genie_plugins.transport_tcp.endpoint import listen
-
     return listen(url, settings.max_message)

@@ -1,48 +1,33 @@
-"""A channel over a connected TCP socket."""
+"""A channel over a stream."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import struct
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from genie_core.errors import ConnectionLost, ProtocolError
 from genie_plugins.transport_tcp import framing
-from genie_plugins.transport_tcp.reader import SPIN_NS, PeerGone, Reader
+from genie_plugins.transport_tcp.reader import SPIN_NS, Reader
+from genie_plugins.transport_tcp.stream import IOV_MAX, PeerGone, Stream
 
 if TYPE_CHECKING:
     from genie_core.contracts import Buffer
 
-STALL_SECONDS = 60.0
-NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
-IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 
-
-class TcpChannel:
+class StreamChannel:
     """One peer. `url` names it; a message is at most `cap` bytes, its frame not counted.
 
-    A message that stops half-way for `stall` seconds, or is broken off by an exception here (a
-    Ctrl-C), ends the channel: the stream has no other place to go on from.
+    A message that stops half-way for as long as the stream's stall limit, or is broken off by an
+    exception here (a Ctrl-C), ends the channel: the stream has no other place to go on from.
     """
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        url: str,
-        cap: int,
-        stall: float = STALL_SECONDS,
-        spin_ns: int = SPIN_NS,
-    ) -> None:
-        tune(sock, stall)
+    def __init__(self, stream: Stream, url: str, cap: int, spin_ns: int = SPIN_NS) -> None:
         self.url = url
         self.bytes_sent = self.messages_sent = self.messages_received = 0
         self._cap = cap
-        self._socket = sock
-        self._reader = Reader(sock, spin_ns)
+        self._stream = stream
+        self._reader = Reader(stream, spin_ns)
         self._close_lock = threading.Lock()
         self._closed = False
 
@@ -62,17 +47,20 @@ class TcpChannel:
         head = framing.header(lengths, self._cap, self.url)
         try:
             self._send_all([memoryview(head), *buffers])
-        except OSError as error:
-            raise self._lost(error.strerror or str(error)) from error
+        except (OSError, PeerGone) as error:
+            raise self._lost(getattr(error, "strerror", None) or str(error)) from error
         except BaseException:
             self.close()
             raise
         self.bytes_sent += len(head) + sum(lengths)
         self.messages_sent += 1
 
-    def receive(self, timeout: float | None = None) -> list[memoryview]:
+    def receive(
+        self, timeout: float | None = None, into: memoryview | None = None
+    ) -> list[memoryview]:
         """Return the next message; `timeout` (seconds) bounds the wait for its first byte.
 
+        A second part of exactly `into`'s length is received there, without a copy.
         Raises `TimeoutError` (the channel stays usable), `ConnectionLost`, or `ProtocolError`
         for garbage or a length past the cap (the channel is closed).
         """
@@ -83,7 +71,7 @@ class TcpChannel:
         except PeerGone as error:
             raise self._lost(str(error)) from error
         try:
-            parts = self._message()
+            parts = self._message(into)
         except PeerGone as error:
             raise self._lost(str(error)) from error
         except BaseException:
@@ -101,16 +89,17 @@ class TcpChannel:
             if self._closed:
                 return
             self._closed = True
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        self._stream.close()
 
-    def _message(self) -> list[memoryview]:
+    def _message(self, into: memoryview | None) -> list[memoryview]:
         take = self._reader.take
         count = framing.read_count(take(framing.PREFIX.size), self.url)
         lengths = framing.read_lengths(take(count * framing.LENGTH), self._cap, self.url)
         try:
-            return [take(length) for length in lengths]
+            if into is None or len(lengths) < 2 or lengths[1] != len(into):
+                return [take(length) for length in lengths]
+            head, body = take(lengths[0]), self._reader.fill(into)
+            return [head, body, *map(take, lengths[2:])]
         except (MemoryError, OSError) as error:
             raise ProtocolError(
                 f"no memory for a message of {sum(lengths)} bytes", self.url
@@ -119,7 +108,7 @@ class TcpChannel:
     def _send_all(self, buffers: list[memoryview]) -> None:
         first = 0
         while first < len(buffers):
-            sent = self._socket.sendmsg(buffers[first : first + IOV_MAX], (), NO_SIGNAL)
+            sent = self._stream.send(buffers[first : first + IOV_MAX])
             while first < len(buffers) and sent >= len(buffers[first]):
                 sent -= len(buffers[first])
                 first += 1
@@ -130,16 +119,3 @@ class TcpChannel:
         reason = "it was closed here" if self._closed else reason
         self.close()
         return ConnectionLost(self.url, reason)
-
-
-def tune(sock: socket.socket, stall: float) -> None:
-    """Set the options that a channel needs: no delay, keepalive, the stall limit in seconds."""
-    sock.settimeout(None)
-    limit = struct.pack("ll", int(stall), int(stall % 1 * 1_000_000))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # A peer whose machine vanished is noticed after about half a minute, not two hours.
-    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,13 +1,13 @@
-"""Buffered reading from a socket: small parts cost no system call, large ones no copy."""
+"""Buffered reading from a stream: small parts cost no system call, large ones no copy."""
 
 from __future__ import annotations
 
 import contextlib
 import mmap
 import os
-import select
-import socket
 import time
+
+from genie_plugins.transport_tcp.stream import PeerGone, Stream
 
 STAGING = 1 << 16
 LARGE = 1 << 20
@@ -21,18 +21,14 @@ CROWDED_NS = 1_000_000
 RESPITE = 100
 
 
-class PeerGone(Exception):
-    """The stream has ended, broken off, or stalled in the middle of a message; says how."""
-
-
 class Reader:
-    """Reads exact amounts from a blocking socket whose SO_RCVTIMEO is the stall limit.
+    """Reads exact amounts from a stream.
 
-    `received` counts the bytes taken from the socket. Not safe from two threads at once.
+    `received` counts the bytes taken from the stream. Not safe from two threads at once.
     """
 
-    def __init__(self, sock: socket.socket, spin_ns: int = SPIN_NS) -> None:
-        self._socket = sock
+    def __init__(self, stream: Stream, spin_ns: int = SPIN_NS) -> None:
+        self._stream = stream
         self._spin_ns = self._patience_ns = spin_ns
         self._respite = 0
         self._staging = memoryview(bytearray(STAGING))
@@ -45,10 +41,10 @@ class Reader:
             return
         began = time.perf_counter_ns()
         if not self._spin(began):
-            if timeout is not None and not self._readable(timeout):
+            if timeout is not None and not self._refill(timeout):
                 raise TimeoutError(f"no message within {timeout} s")
-            while not self._refill(0):
-                pass
+            while self._start == self._end:
+                self._refill(None)
         longest = self._spin_ns * EAGER_SPINS
         soon = time.perf_counter_ns() - began < longest
         self._patience_ns = longest if soon else self._spin_ns
@@ -60,20 +56,20 @@ class Reader:
             view = memoryview(bytearray(self._staging[self._start : stop]))
             self._start = stop
             return view
-        target = memoryview(allocate(count))
-        self._fill(target)
-        return target
+        return self.fill(memoryview(allocate(count)))
 
-    def _fill(self, target: memoryview) -> None:
+    def fill(self, target: memoryview) -> memoryview:
+        """Put the next bytes into `target`, and return it when it is full. Raises `PeerGone`."""
         done = self._unstage(target)
         while done < len(target):
             rest = target[done:]
             if len(rest) >= STAGING:
                 done += self._receive(rest)
             else:
-                if not self._refill(0):
+                if not self._refill(None):
                     raise PeerGone("it stalled in the middle of a message")
                 done += self._unstage(rest)
+        return target
 
     def _unstage(self, target: memoryview) -> int:
         count = min(self._end - self._start, len(target))
@@ -82,29 +78,18 @@ class Reader:
         return count
 
     def _receive(self, target: memoryview) -> int:
-        count = self._try(target, 0)
+        count = self._stream.receive(target, None)
         if not count:
             raise PeerGone("it stalled in the middle of a message")
-        return count
-
-    def _refill(self, flags: int) -> bool:
-        count = self._try(self._staging, flags)
-        if count:
-            self._start, self._end = 0, count
-        return count > 0
-
-    def _try(self, target: memoryview, flags: int) -> int:
-        """Receive what is there; 0 if nothing came within the stall limit."""
-        try:
-            count = self._socket.recv_into(target, 0, flags)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise PeerGone(error.strerror or str(error)) from error
-        if not count:
-            raise PeerGone("it closed the connection")
         self.received += count
         return count
+
+    def _refill(self, timeout: float | None) -> bool:
+        count = self._stream.receive(self._staging, timeout)
+        if count:
+            self.received += count
+            self._start, self._end = 0, count
+        return count > 0
 
     def _spin(self, began: int) -> bool:
         # A peer on the same machine answers sooner than the scheduler wakes a sleeper. Yielding
@@ -114,7 +99,7 @@ class Reader:
             return False
         now = began
         while now < began + self._patience_ns:
-            if self._refill(socket.MSG_DONTWAIT):
+            if self._refill(0.0):
                 return True
             before = time.perf_counter_ns()
             os.sched_yield()
@@ -123,14 +108,6 @@ class Reader:
                 self._respite = RESPITE
                 break
         return False
-
-    def _readable(self, timeout: float) -> bool:
-        try:
-            poller = select.poll()
-            poller.register(self._socket, select.POLLIN)
-            return bool(poller.poll(timeout * 1000))
-        except (OSError, ValueError) as error:
-            raise PeerGone("it was closed here") from error
 
 
 def allocate(count: int) -> bytearray | mmap.mmap:

@@ -146,6 +146,28 @@ class Messages(Fixtures):
         assert [len(each) for each in received] == [4, len(part), len(part), 4]
         assert peak < 2.5 * len(part)  # what is received, and nothing else of that size
 
+    @pytest.mark.parametrize("size", [0, 1, 1000, 1 << 17, 3 << 20])
+    def test_a_second_part_is_received_where_it_is_wanted(self, pair, background, size):
+        client, server = pair
+        wanted = os.urandom(size)
+        place = memoryview(bytearray(size))
+        message = [b"head", wanted, b"tail"]
+        sent = background(lambda: [client.send(message) for _ in range(2)])
+        for into in (place, None):
+            received = server.receive(10, into)
+            assert as_bytes(received) == message
+            assert (received[1] is place) is (into is place)
+        sent()
+        assert place == wanted
+
+    @pytest.mark.parametrize("message", [[], [b"head"], [b"head", b"12345"], [b"12", b"", b"1234"]])
+    def test_a_place_of_another_length_is_left_alone(self, pair, message):
+        client, server = pair
+        place = memoryview(bytearray(b"kept"))
+        client.send(message)
+        assert as_bytes(server.receive(5, place)) == message
+        assert place == b"kept"
+
     def test_a_message_past_the_cap_is_not_sent(self, make_pair):
         client, server = make_pair(max_message=2000)
         with pytest.raises(ProtocolError, match="GENIE_MAX_MESSAGE"):

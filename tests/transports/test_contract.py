@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import tempfile
 
 import pytest
 from contracts import ChannelContract, ListenerContract, TransportContract
@@ -36,3 +38,11 @@ class TestTcpOverIpv6(ListenerContract):
     @pytest.fixture
     def fresh_url(self):
         return lambda: "tcp://[::1]:0"
+
+
+class TestUnix(TransportContract):
+    @pytest.fixture
+    def fresh_url(self):
+        with tempfile.TemporaryDirectory() as folder:  # tmp_path is too long for a socket
+            numbers = itertools.count()
+            yield lambda: f"unix://{folder}/{next(numbers)}"

@@ -11,6 +11,7 @@ import pytest
 
 from genie_plugins.transport_inproc import channel as inproc
 from genie_plugins.transport_tcp import reader as tcp
+from genie_plugins.transport_tcp.stream import SocketStream
 
 WAITS = 20
 
@@ -35,7 +36,7 @@ def later(work: object) -> None:
 def test_tcp(yields: list[None]) -> None:
     here, there = socket.socketpair()
     with here, there:
-        reader = tcp.Reader(here, spin_ns=10_000_000)
+        reader = tcp.Reader(SocketStream(here), spin_ns=10_000_000)
         for _ in range(WAITS):
             later(lambda: there.send(b"x"))
             reader.wait(None)

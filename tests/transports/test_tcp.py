@@ -15,8 +15,9 @@ from genie_core.contracts import Listener
 from genie_core.errors import ConnectionFailed, ConnectionLost, ProtocolError, SettingsError
 from genie_plugins.transport_tcp import framing
 from genie_plugins.transport_tcp.address import Address, parse, refuse_open_bind
-from genie_plugins.transport_tcp.channel import TcpChannel
+from genie_plugins.transport_tcp.channel import StreamChannel
 from genie_plugins.transport_tcp.endpoint import connect, listen
+from genie_plugins.transport_tcp.stream import SocketStream
 
 CAP = 1 << 20
 
@@ -184,7 +185,7 @@ def test_a_slow_peer_is_waited_for(raw, background):
 @pytest.mark.parametrize("size", [100, 1 << 19])
 def test_a_peer_that_stalls_is_given_up(size):
     ours, theirs = _tcp_socketpair()
-    channel = TcpChannel(ours, "tcp://peer:1", CAP, stall=0.2)
+    channel = StreamChannel(SocketStream(ours, stall=0.2), "tcp://peer:1", CAP)
     theirs.sendall(struct.pack("<4sIQ", framing.MAGIC, 1, size) + b"x")
     start = time.monotonic()
     with pytest.raises(ConnectionLost, match="stalled"):
@@ -195,7 +196,7 @@ def test_a_peer_that_stalls_is_given_up(size):
 
 def test_an_idle_peer_is_not_given_up(background):
     ours, theirs = _tcp_socketpair()
-    channel = TcpChannel(ours, "tcp://peer:1", CAP, stall=0.1)
+    channel = StreamChannel(SocketStream(ours, stall=0.1), "tcp://peer:1", CAP)
     waiting = background(channel.receive)
     time.sleep(0.4)
     theirs.sendall(struct.pack("<4sIQ", framing.MAGIC, 1, 2) + b"hi")
