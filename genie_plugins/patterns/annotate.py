@@ -40,6 +40,8 @@ def write(view: View, found: Families) -> None:
             match = one.since(view.begin, view.order)
             if match is not None:
                 for each in read(match) or [match]:
+                    if not each.nodes:  # nothing but views
+                        continue
                     ends.setdefault(each.nodes[-1], []).append(each)
             _label(view, name, one, changed)
     for node, matches in ends.items():

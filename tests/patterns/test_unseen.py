@@ -227,3 +227,9 @@ def test_each_family_is_in_two_models_by_hand_at_least(place):
     for one in plain_models.ENTRIES:
         seen.update(set(count(one.name, one.runs[0], place)))
     assert {family for family in families if seen[family] < 2} == set()
+
+
+@pytest.mark.parametrize("name", ["writer, cache of fixed size", "writer, cache that grows"])
+def test_no_plugin_fails_at_a_cache_that_is_written_in_place(name, place, capsys):
+    assert graphs(name, EVAL, place)
+    assert "hook.failed" not in capsys.readouterr().err
