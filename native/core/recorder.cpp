@@ -69,20 +69,17 @@ void abandon_tail(int device, uint32_t epoch) {
 
 }  // namespace
 
-std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& call) {
-  Ground ground;
-  {
-    const TraceLock lock(call.device);
-    auto& trace = state(call.device).trace;
-    const size_t before = trace.ops.size();
-    append(trace, signature, call, mark_of(call));
-    for (const auto& operand : call.operands) {
-      if (operand.written) operand.value->shadow = {};
-    }
-    trace.tail = true;
-    ground = survey(state(call.device), before);
-    ++state(call.device).counters.ops;
-  }
+Ground pose_question(Signature* signature, const CallWriter& call) {
+  auto& device = state(call.device);
+  const size_t before = device.trace.ops.size();
+  append(device.trace, signature, call, mark_of(call));
+  forget_shadows(call);
+  device.trace.tail = true;
+  ++device.counters.ops;
+  return survey(device, before);
+}
+
+std::vector<c10::IValue> await_answer(Signature* signature, const CallWriter& call, const Ground& ground) {
   std::string reply;
   try {
     note_origin(call.device, ground);
@@ -99,6 +96,13 @@ std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& ca
   for (size_t i = 0; i < resized; ++i) decode_operand(in, call);
   if (signature->learns && resized == 0) learn_outputs(signature, call, results);
   return results;
+}
+
+std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& call) {
+  TraceLock lock(call.device);
+  const auto ground = pose_question(signature, call);
+  lock.release();
+  return await_answer(signature, call, ground);
 }
 
 namespace {

@@ -1,8 +1,6 @@
 // A trace's end: what was recorded becomes a run of a program, with the frees since the last one.
 #include "state.h"
 
-#include "regions/control.h"
-
 #include <algorithm>
 
 namespace genie {
@@ -39,10 +37,7 @@ Optional<Sealed> seal(int device, bool waits, bool asks) {
   const CoreLock lock;
   auto& current = state(device);
   auto& trace = current.trace;
-  if (trace.control) {
-    check_open(trace);
-    return nullopt;
-  }
+  if (trace.control) return check_open(trace), nullopt;
   if (trace.tail && !asks) return nullopt;
   Sealed sealed;
   GoneValues gone;  // the trace may name them until it is encoded

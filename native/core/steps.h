@@ -3,8 +3,6 @@
 
 #include "state.h"
 
-#include "regions/control.h"
-
 namespace genie {
 
 struct PseudoCall {
@@ -57,7 +55,9 @@ Ground survey(DeviceState& device, size_t before);
 // On new ground, asks where in the user's code that is. Called with no lock held.
 void note_origin(int device, const Ground& ground);
 
-// Flushes with `call` as the last op and takes its outputs from the reply.
-std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& call);
+// Flushes with `call` as the last op and takes its outputs from the reply: with the lock held, then without.
+Ground pose_question(Signature* signature, const CallWriter& call);
+std::vector<c10::IValue> await_answer(Signature* signature, const CallWriter& call, const Ground& ground);
+std::vector<c10::IValue> ask_executor(Signature* signature, const CallWriter& call);  // both
 
 }  // namespace genie

@@ -247,17 +247,15 @@ void record_control(int device, PseudoOp op, const std::vector<ControlArg>& args
 }
 
 std::vector<at::Tensor> ask_control(int device, PseudoOp op, const std::vector<ControlArg>& args) {
-  CallWriter writer;
-  Signature* signature = nullptr;
-  {
-    const TraceLock lock(device);
-    auto& trace = region_of(device);
-    writer = write_call(device, op, *trace.control, args);
-    leave(trace);
-    signature = signature_of(writer, {});
-    signature->kind = Signature::AskExecutor;
-  }
-  return ask_executor(signature, writer).at(0).toTensorVector();
+  TraceLock lock(device);
+  auto& trace = region_of(device);
+  const auto writer = write_call(device, op, *trace.control, args);
+  leave(trace);
+  auto* signature = signature_of(writer, {});
+  signature->kind = Signature::AskExecutor;
+  const auto ground = pose_question(signature, writer);  // at once: its values may be gone at the next flush
+  lock.release();
+  return await_answer(signature, writer, ground).at(0).toTensorVector();
 }
 
 void abandon_control(int device) {

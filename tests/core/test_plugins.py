@@ -88,6 +88,7 @@ def test_built_in_plugins_come_through_the_same_door():
     names = {
         "autograd",
         "bench",
+        "control_flow",
         "demo",
         "churn",
         "control_flow",
