@@ -79,7 +79,8 @@ class Settings:
     `connect_timeout` is in seconds, `max_message` in bytes. `max_programs` are remembered for each
     device, on both sides; beyond, the one that was not run for longest is forgotten. `plugins` is
     None where all installed plugins may load. `passes` are names to switch on, or with a "-" off;
-    "all" is any.
+    "all" is any. `token_file` holds what a client shows at a `tls://` address; the `tls_` files
+    are PEM: whom to trust, the certificate to show, and its key where that is a file apart.
     """
 
     devices: tuple[str, ...] = _setting("GENIE_DEVICES", _devices, default=("inproc://",))
@@ -91,6 +92,10 @@ class Settings:
     connect_timeout: float = _setting("GENIE_CONNECT_TIMEOUT", _seconds, default=10.0)
     max_message: int = _setting("GENIE_MAX_MESSAGE", _size, default=8 << 30)
     max_programs: int = _setting("GENIE_MAX_PROGRAMS", _programs, default=1024)
+    token_file: str = _setting("GENIE_TOKEN_FILE", os.path.expanduser, default="")
+    tls_ca: str = _setting("GENIE_TLS_CA", os.path.expanduser, default="")
+    tls_cert: str = _setting("GENIE_TLS_CERT", os.path.expanduser, default="")
+    tls_key: str = _setting("GENIE_TLS_KEY", os.path.expanduser, default="")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -92,6 +92,19 @@ def _accelerators() -> Iterator[Check]:
     yield Check("cuda", "ok" if names else "note", ", ".join(names) or "none here", remedy)
 
 
+def _tls() -> Iterator[Check]:
+    import ssl
+
+    if not ssl.HAS_TLSv1_3:
+        remedy = "needed only for tls:// addresses: a Python with OpenSSL 1.1.1 or newer"
+        yield Check("tls", "note", ssl.OPENSSL_VERSION, remedy)
+        return
+    certs = importlib.util.find_spec("cryptography") is not None
+    remedy = "" if certs else "needed only for `genie certs`: pip install 'genie-remote[tls]'"
+    found = ssl.OPENSSL_VERSION if certs else f"{ssl.OPENSSL_VERSION}, no cryptography"
+    yield Check("tls", "ok" if certs else "note", found, remedy)
+
+
 def _plugins() -> Iterator[Check]:
     from genie_core.plugins import manager
 
@@ -133,4 +146,4 @@ _NEEDED = {
     "genie_make_executor": "executors",
     "genie_infer_outputs": "shape inference",
 }
-_PROBES = (_python, _torch, _extension, _compiler, _accelerators, _plugins, _devices)
+_PROBES = (_python, _torch, _extension, _compiler, _accelerators, _tls, _plugins, _devices)

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
+import attrs
 import rich_click as click
+
+
+def _file(name: str, text: str, variable: str) -> Callable[[Any], Any]:
+    return click.option(name, type=click.Path(dir_okay=False), help=f"{text}  [or: {variable}]")
 
 
 @click.command()
@@ -26,10 +33,15 @@ import rich_click as click
     metavar="SECONDS",
     help="How long connected clients may go on after SIGTERM.",
 )
-def serve(url: str, device: str, threads: int, grace: float) -> None:
+@_file("--token-file", "What clients have to show at a tls:// address.", "GENIE_TOKEN_FILE")
+@_file("--tls-cert", "The certificate to show at a tls:// address, PEM.", "GENIE_TLS_CERT")
+@_file("--tls-key", "Its key, where that is a file apart, PEM.", "GENIE_TLS_KEY")
+@_file("--tls-ca", "Who must have signed clients' certificates, PEM.", "GENIE_TLS_CA")
+def serve(url: str, device: str, threads: int, grace: float, **files: str | None) -> None:
     """Run programs for clients: the far side of a device.
 
-    URL is the address to listen on, such as tcp://127.0.0.1:7070; port 0 is any free one.
+    URL is the address to listen on, such as tcp://127.0.0.1:7070; port 0 is any free one. Others
+    than loopback ones need TLS: tls://0.0.0.0:7070, with a certificate and a token.
     The first line on stdout is the address that clients connect to. Ends on SIGTERM or Ctrl-C.
     """
     from genie_core.settings import Settings
@@ -40,5 +52,7 @@ def serve(url: str, device: str, threads: int, grace: float) -> None:
         click.echo(f"genie: serving {real_device}; stop with SIGTERM or Ctrl-C", err=True)
         sys.stdout.flush()
 
-    run(url, device, Settings.from_env(), announce, threads=threads, grace=grace)
+    given: dict[str, Any] = {name: path for name, path in files.items() if path}
+    settings = attrs.evolve(Settings.from_env(), **given)
+    run(url, device, settings, announce, threads=threads, grace=grace)
     click.echo("genie: stopped", err=True)

@@ -1,4 +1,4 @@
-"""Messages over sockets: addresses `tcp://host:port` and `unix:///path`."""
+"""Messages over sockets: addresses `tcp://host:port`, `tls://host:port` and `unix:///path`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,17 @@ if TYPE_CHECKING:
 
 @genie_core.hookimpl
 def genie_open_transport(url: str, settings: Settings) -> Channel | None:
-    """Connect to `tcp://host:port` or `unix:///path`."""
-    scheme = url.partition(":")[0]
-    if scheme == "tcp":
-        from genie_plugins.transport_tcp.endpoint import connect
-    elif scheme == "unix":
-        from genie_plugins.transport_tcp.unix import connect
-    else:
-        return None
-    return connect(url, settings.connect_timeout, settings.max_message)
+    """Connect to `tcp://host:port`, `tls://host:port` or `unix:///path`."""
+    from genie_plugins.transport_tcp.schemes import CONNECT
+
+    connect = CONNECT.get(url.partition(":")[0])
+    return connect(url, settings) if connect else None
 
 
 @genie_core.hookimpl
 def genie_open_listener(url: str, settings: Settings) -> Listener | None:
-    """Listen on a loopback `tcp://host:port`, where port 0 is a free one, or on `unix:///path`."""
-    scheme = url.partition(":")[0]
-    if scheme == "tcp":
-        from genie_plugins.transport_tcp.endpoint import listen
-    elif scheme == "unix":
-        from genie_plugins.transport_tcp.unix import listen
-    else:
-        return None
-    return listen(url, settings.max_message)
+    """Listen on such an address; a port of 0 is a free one, and `tcp://` is for loopback only."""
+    from genie_plugins.transport_tcp.schemes import LISTEN
+
+    listen = LISTEN.get(url.partition(":")[0])
+    return listen(url, settings) if listen else None

@@ -32,18 +32,23 @@ class Fixtures:
 
     @pytest.fixture
     def settings(self) -> Settings:
-        """Both sides' settings."""
+        """A client's settings; a client in another process has those of the environment."""
         return Settings.from_env()
 
     @pytest.fixture
+    def listener_settings(self, settings: Settings) -> Settings:
+        """A listener's settings, where they differ from a client's."""
+        return settings
+
+    @pytest.fixture
     def listen(
-        self, fresh_url: Callable[[], str], settings: Settings
+        self, fresh_url: Callable[[], str], listener_settings: Settings
     ) -> Iterator[Callable[..., Listener]]:
         """Listens on `url`, or a fresh one; closed after the test."""
         with contextlib.ExitStack() as stack:
 
             def start(url: str = "", max_message: int = MAX_MESSAGE) -> Listener:
-                chosen = attrs.evolve(settings, max_message=max_message)
+                chosen = attrs.evolve(listener_settings, max_message=max_message)
                 hook = manager().hook.genie_open_listener
                 listener: Listener | None = hook(url=url or fresh_url(), settings=chosen)
                 assert listener is not None, f"no plugin listens on {url}"

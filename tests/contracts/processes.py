@@ -22,6 +22,7 @@ channel.receive()
 """
 
 
+@pytest.mark.usefixtures("settings")
 class Processes(Fixtures):
     """The peer connects by its environment's settings, and is killed."""
 

@@ -46,3 +46,21 @@ class TestUnix(TransportContract):
         with tempfile.TemporaryDirectory() as folder:  # tmp_path is too long for a socket
             numbers = itertools.count()
             yield lambda: f"unix://{folder}/{next(numbers)}"
+
+
+class TestTls(TransportContract):
+    """A certificate and a token."""
+
+    @pytest.fixture
+    def fresh_url(self):
+        return lambda: "tls://127.0.0.1:0"
+
+    @pytest.fixture
+    def settings(self, client_settings, monkeypatch):
+        monkeypatch.setenv("GENIE_TLS_CA", client_settings.tls_ca)
+        monkeypatch.setenv("GENIE_TOKEN_FILE", client_settings.token_file)
+        return client_settings
+
+    @pytest.fixture
+    def listener_settings(self, server_settings):
+        return server_settings
