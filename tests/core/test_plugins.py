@@ -91,7 +91,6 @@ def test_built_in_plugins_come_through_the_same_door():
         "control_flow",
         "demo",
         "churn",
-        "control_flow",
         "dynamo",
         "device_api",
         "doctor",
