@@ -81,12 +81,14 @@ class Settings:
     None where all installed plugins may load. `passes` are names to switch on, or with a "-" off;
     "all" is any. `token_file` holds what a client shows at a `tls://` address; the `tls_` files
     are PEM: whom to trust, the certificate to show, and its key where that is a file apart.
+    `inductor` has an executor compile hot programs; results may differ in their last bits.
     """
 
     devices: tuple[str, ...] = _setting("GENIE_DEVICES", _devices, default=("inproc://",))
     plugins: tuple[str, ...] | None = _setting("GENIE_PLUGINS", _names, default=None)
     block_plugins: tuple[str, ...] = _setting("GENIE_BLOCK_PLUGINS", _names, default=())
     passes: tuple[str, ...] = _setting("GENIE_PASSES", _names, default=())
+    inductor: bool = _setting("GENIE_INDUCTOR", _switch, default=False)
     trace_hooks: bool = _setting("GENIE_TRACE_HOOKS", _switch, default=False)
     log: str = _setting("GENIE_LOG", _level, default="warning")
     connect_timeout: float = _setting("GENIE_CONNECT_TIMEOUT", _seconds, default=10.0)

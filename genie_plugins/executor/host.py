@@ -23,12 +23,18 @@ class ExecutorHost:
     """Serves clients on one torch `device`, at most `max_sessions` at once.
 
     Sessions share nothing but the device: a value's name means something in its own session only.
+    `inductor`: hot programs are compiled, and compared with their replay before they are used.
     """
 
     def __init__(
-        self, device: str, native: Native | None = None, max_sessions: int = MAX_SESSIONS
+        self,
+        device: str,
+        native: Native | None = None,
+        max_sessions: int = MAX_SESSIONS,
+        inductor: bool = False,
     ) -> None:
         self.device = device
+        self.inductor = inductor
         self._native = native or NativeReplay()
         self._max_sessions = max_sessions
         self._numbers = itertools.count(1)

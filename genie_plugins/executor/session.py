@@ -14,6 +14,7 @@ from genie_core import protocol
 from genie_core.errors import GenieError, ProtocolError
 from genie_core.log import get_logger
 from genie_plugins.executor.device import adopt_threads, memory_info, release_memory
+from genie_plugins.executor.inductor.hot import HotPrograms
 from genie_plugins.executor.rehearsal import rehearse
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ClientSession:
         self._channel = channel
         self._number = number
         self._store: Store | None = None
+        self._hot: HotPrograms | None = None
         self._parts: Iterator[memoryview] = iter(())
         self._failure: protocol.Failed | None = None
         self._open = True
@@ -128,11 +130,15 @@ class ClientSession:
         adopt_threads(device, hello.threads)
         lacks = self._host.lacks
         self._store = self._host.native.store(device)
+        if self._host.inductor:
+            self._hot = HotPrograms(self._store, device)
         self._send(protocol.Welcome(protocol.PROTOCOL, TORCH, device, lacks, self._number))
 
     def _run(self, run: protocol.Run) -> None:
         self._runs += 1
         try:
+            if self._hot is not None:
+                self._hot.run(run.payload)
             payload = self._values.run(run.payload)
         except Exception as error:
             self._remember(error)
@@ -212,25 +218,31 @@ class ClientSession:
         try:
             fields = (*msgspec.structs.astuple(code), define.name.hex())
             self._values.define(define.program, *fields)
-            if define.rewrite:
-                self._rewrite(define)
+            rewrite = self._rewrite(define) if define.rewrite else None
+            if self._hot is not None:
+                self._hot.define(define.program, code, rewrite)
         except Exception as error:
             self._remember(error, define.program)
 
     def _forget(self, forget: protocol.Forget) -> None:
         self._programs.difference_update(forget.programs)
         self._values.forget(forget.programs)
+        if self._hot is not None:
+            self._hot.forget(forget.programs)
 
-    def _rewrite(self, define: protocol.Define) -> None:
+    def _rewrite(self, define: protocol.Define) -> protocol.Rewrite | None:
         """Keep a rewrite; a program goes on without one that cannot be played here."""
         try:
-            *rewrite, passes = msgspec.structs.astuple(protocol.decode_rewrite(define.rewrite))
+            made = protocol.decode_rewrite(define.rewrite)
+            *rewrite, passes = msgspec.structs.astuple(made)
         except _MALFORMED as error:
             raise ProtocolError(f"malformed rewrite: {error}") from error
         try:
             self._values.define_rewrite(define.program, *rewrite)
         except Exception as error:
             _log.warning("rewrite.refused", passes=list(passes), reason=str(error))
+            return None
+        return made
 
     def _bye(self, _: protocol.Bye) -> None:
         self._open = False
