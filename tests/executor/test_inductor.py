@@ -133,12 +133,12 @@ def test_judged(code: ProgramCode, monkeypatch: pytest.MonkeyPatch, again: str) 
     programs.run(payload(0))
     wait(lambda: not programs._done.empty())
     programs.run(payload(0))
-    assert [fields[2] for fields in store.defined] == [[["it"]]]
+    assert [fields[3] for fields in store.defined] == [[["it"]]]
     for state, after in (("accepted", 9.0), (again, 0.5)):
         told = "refused" if state == "refused" else "accepted"
         store.rewrites = [(1 << 7, told, "", 0.0, 1.0, 2.0 if state == "slower" else after)]
         programs.run(payload(0))
-    used = [fields[2] for fields in store.defined]
+    used = [fields[3] for fields in store.defined]
     assert used == [[["it"]]] * 2 + ([code.ops] if again != "faster" else [])
 
 
