@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from genie_core.errors import ProtocolError
 
 MAGIC = b"GNI1"
+TLS = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
 MAX_PARTS = 1 << 16
 PREFIX = struct.Struct("<4sI")
 LENGTH = 8
@@ -41,7 +42,9 @@ def read_count(prefix: bytes | memoryview, url: str) -> int:
     """Return the number of parts that `prefix` (8 bytes) announces. Raises `ProtocolError`."""
     magic, count = PREFIX.unpack(prefix)
     if magic != MAGIC:
-        raise ProtocolError(f"expected a frame that starts with {MAGIC!r}, got {magic!r}", url)
+        hint = "; it speaks TLS: is one of the addresses tls://?" if magic.startswith(TLS) else ""
+        reason = f"expected a frame that starts with {MAGIC!r}, got {magic!r}{hint}"
+        raise ProtocolError(reason, url)
     check_count(count, url)
     return int(count)
 

@@ -60,7 +60,7 @@ def _trust(context: ssl.SSLContext, path: str) -> None:
 
 def _show(context: ssl.SSLContext, cert: str, key: str) -> None:
     with _usable("GENIE_TLS_CERT", cert, "a file of PEM certificates"):
-        open(cert, "rb").close()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cert)  # reads them only
     with _usable("GENIE_TLS_KEY", key or cert, "its certificate's key, in PEM, not encrypted"):
         # A password would be asked for at the terminal, where nobody may be.
         context.load_cert_chain(cert, key or None, password=lambda: "")
