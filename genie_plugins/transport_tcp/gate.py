@@ -98,14 +98,17 @@ class TlsListener:
         self._ready.put(None)
 
     def _run(self) -> None:
-        with contextlib.suppress(ConnectionLost):
+        try:
             while True:
                 sock, name = self._bound.accept()
                 try:
                     self._start(sock, name)
                 except OSError:  # the client has left already
                     sock.close()
-        self.close()
+        except ConnectionLost:
+            pass
+        finally:  # whatever ended it: `accept` must not wait for nothing
+            self.close()
 
     def _start(self, sock: socket.socket, name: Any) -> None:
         """Begin to greet a client, unless it may not try again yet, or too many are at it."""

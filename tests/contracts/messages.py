@@ -97,7 +97,7 @@ class Messages(Fixtures):
             with memoryview(memory) as data:
                 sent = background(client.send, [b"head", data])
                 head, body = server.receive(60)
-                sent(600)
+                sent(1800)
         assert (bytes(head), len(body)) == (b"head", LARGEST)
         for place, mark in marks.items():
             assert bytes(body[place : place + len(mark)]) == mark

@@ -16,7 +16,7 @@ from genie_plugins import cli
 from genie_plugins.doctor import checks as doctor
 from genie_plugins.doctor import genie_cli as add_commands
 
-BUILT_IN = {"bench", "demo", "doctor", "explain", "plugins", "serve"}
+BUILT_IN = {"bench", "certs", "demo", "doctor", "explain", "plugins", "serve"}
 
 
 @pytest.fixture(autouse=True)

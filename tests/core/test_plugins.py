@@ -89,6 +89,7 @@ def test_built_in_plugins_come_through_the_same_door():
         "autograd",
         "bench",
         "control_flow",
+        "certs",
         "demo",
         "churn",
         "dynamo",
