@@ -53,7 +53,7 @@ class CompiledGraph:
             self._failures += 1
             reason = "it reads values, or takes some from elsewhere"
             self._objection = reason if self._failures >= PATIENCE else ""
-            count(f"recorded: {reason}" if self._objection else "captured")
+            count(f"recorded: {reason}" if self._objection else "tried")
         else:
             self._runs.append(run)
             count("captured")

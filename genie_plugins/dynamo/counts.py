@@ -15,8 +15,8 @@ _runs: Counter[str] = Counter()
 def compiled() -> dict[str, int]:
     """Count calls of compiled graphs in this process.
 
-    "prepared": run without recording; "captured": recorded to be prepared; "recorded: REASON":
-    recorded op by op, each time.
+    "prepared": run without recording; "captured": recorded to be prepared; "tried": the same, which
+    failed and is tried again; "recorded: REASON": recorded op by op, each time.
     """
     with _lock:
         return dict(_runs)
