@@ -90,7 +90,10 @@ Optional<std::string> Replayer::run(std::string_view payload) {
 
 void Replayer::play(Frame& frame, size_t from, size_t to) {
   Optional<ModesLoan> own;
-  if (frame.modes == nullptr) frame.modes = &own.emplace(frame.program);
+  if (frame.modes == nullptr) {
+    own.emplace(frame.program);
+    frame.modes = &*own;
+  }
   for (size_t i = from; i < to; ++i) {
     frame.modes->use(frame.program.ops[i].modes);
     step(frame, i);
