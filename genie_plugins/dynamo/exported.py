@@ -42,6 +42,9 @@ def _read(path: str | os.PathLike[str]) -> Any:
 
 def _moved(exported: Any, device: torch.device) -> Any:
     """The program with its weights, and the tensors that it makes itself, on `device`."""
-    from torch.export.passes import move_to_device_pass
-
+    try:
+        from torch.export.passes import move_to_device_pass
+    except ImportError:
+        reason = "this torch has no torch.export.passes, which moves it to a device"
+        raise SettingsError("exported program", str(device), reason) from None
     return move_to_device_pass(exported, str(device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -170,5 +171,7 @@ def test_strides_that_were_promised_otherwise_are_told(device, turned):
     with genie_core.explain() as explanation:
         found = torch.ops.genie_facts.turned(x.to(device)).cpu()
     assert torch.equal(found, x.T)
-    assert explanation.restrided == {"genie_facts::turned": 1}
-    assert "strides were not those inferred, of genie_facts::turned 1" in str(explanation)
+    assert explanation.restrided["genie_facts::turned"] == 1  # of all that the executor ran
+    assert re.search(
+        r"strides were not those inferred, of .*genie_facts::turned 1", str(explanation)
+    )
